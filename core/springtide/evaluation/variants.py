@@ -35,11 +35,12 @@ def with_all_positive(settings: Settings, interactions: Interactions) -> Setting
     return settings.model_copy(update={"interactions": {**settings.interactions, **rules}})
 
 
-def frozen_settings(settings: Settings, interactions: Interactions) -> Settings:
+def frozen_settings(settings: Settings, interactions: Interactions, *, has_feedback: bool = False) -> Settings:
     """Return the settings for an evaluation that freezes everything at the cut.
 
-    Every interaction counts as positive. Exponents are learned with features frozen at the start of their slice, as
-    they will be when the test set is ranked.
+    Every interaction counts as positive, unless ``has_feedback``: then the rules of the settings hold. Exponents are
+    learned with features frozen at the start of their slice, as they will be when the test set is ranked.
     """
     frozen = settings.training.model_copy(update={"live_exponents": False})
-    return with_all_positive(settings.model_copy(update={"training": frozen}), interactions)
+    settings = settings.model_copy(update={"training": frozen})
+    return settings if has_feedback else with_all_positive(settings, interactions)

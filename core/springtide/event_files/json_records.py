@@ -71,7 +71,7 @@ class JsonFile:
         """Yield the records in the order of the file, rows and events apart."""
         last = 0
         with self._file.reading(lambda: f" after {self.unit} {last:,}"):
-            records = self._records()
+            records = self.records()
             while found := list(islice(records, _CHUNK_ROWS)):
                 start, last = 0, found[-1][0]
                 for stop in range(1, len(found) + 1):
@@ -84,7 +84,8 @@ class JsonFile:
         """Return the place of each row in words."""
         return {row: f"{self.unit} {row:,}" for row in rows}
 
-    def _records(self) -> Iterator[tuple[int, Any]]:
+    def records(self) -> Iterator[tuple[int, Any]]:
+        """Yield number and value of each record; numbers are texts, and a ``ValueError`` says what no JSON is."""
         decoder = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_constant)
         with self._file.open_text() as text:
             yield from self._items(text, decoder) if self.unit == "item" else _of_lines(text, decoder)

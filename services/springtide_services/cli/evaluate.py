@@ -14,6 +14,7 @@ from springtide_services.cli.options import (
     SettingsPath,
     TimeFormat,
     TimeUnit,
+    TypeName,
     load_settings,
     read_options,
 )
@@ -65,6 +66,26 @@ def evaluate(
     time_unit: TimeUnit = None,
     time_format: TimeFormat = None,
     encoding: Encoding = None,
+    type_name: TypeName = "",
+    by_rules: Annotated[
+        bool,
+        typer.Option(
+            "--by-rules",
+            help="Let [interactions] of the settings say which types and ratings are positive, and how much each "
+            "counts. Default: all are positive.",
+        ),
+    ] = False,
+    items: Annotated[
+        list[Path] | None,
+        typer.Option(help="File with attributes of items, a row for each; may be repeated.", metavar="FILE"),
+    ] = None,
+    users: Annotated[
+        list[Path] | None,
+        typer.Option(help="File with attributes of users, a row for each; may be repeated.", metavar="FILE"),
+    ] = None,
+    item_id: Annotated[str, typer.Option(help="Column of ids in the files of items.", metavar="NAME")] = "",
+    user_id: Annotated[str, typer.Option(help="Column of ids in the files of users.", metavar="NAME")] = "",
+    separator: Annotated[str, typer.Option(help="Between several categories in one text of such a file.")] = "|",
     keep_cold: Annotated[
         bool, typer.Option("--keep-cold", help="Keep users and items with too few interactions in the training set.")
     ] = False,
@@ -80,6 +101,9 @@ def evaluate(
     segments: Annotated[bool, typer.Option("--segments", help="Also print segments of users and items.")] = False,
     metrics: Annotated[
         bool, typer.Option("--metrics", help="Also print the other metrics, those beyond accuracy included.")
+    ] = False,
+    exponents: Annotated[
+        bool, typer.Option("--exponents", help="Also print how much each context weight counts, with its error.")
     ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Also write the rows as JSON.", metavar="PATH")] = None,
@@ -98,6 +122,7 @@ def evaluate(
     from springtide_services.thread_pools import wait_without_spinning
 
     wait_without_spinning()  # Before what follows imports PyTorch.
+    from springtide.evaluation.data import AttributeFile
     from springtide.evaluation.plan import ModelChoice
     from springtide_services.evaluation.evaluate import Output, evaluate_and_show
     from springtide_services.evaluation.runs import SplitOptions
@@ -112,7 +137,12 @@ def evaluate(
             tuple(dict.fromkeys(each.value for each in split or [SplitName.GLOBAL])), keep_cold, days, questions
         ),
         seeds=seed or (),
-        options=read_options(columns, time_unit, time_format, encoding),
+        options=read_options(columns, time_unit, time_format, encoding, type_name),
+        attributes=[
+            *(AttributeFile(path, "item", item_id, separator) for path in items or ()),
+            *(AttributeFile(path, "user", user_id, separator) for path in users or ()),
+        ],
+        is_by_rules=by_rules,
         is_fresh=fresh,
-        output=Output(markdown, segments, metrics, json, csv, plots, html),
+        output=Output(markdown, segments, metrics, json, csv, plots, html, exponents),
     )

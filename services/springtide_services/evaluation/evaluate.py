@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
 from springtide.errors import SettingsError, TrainingError
-from springtide.evaluation.data import Dataset, fetch
+from springtide.evaluation.data import AttributeFile, Dataset, fetch
 from springtide.evaluation.measures.mean_metrics import ALL, NEW, SEGMENTS
 from springtide.evaluation.plan import ModelChoice, model_name, plan_baselines, plan_sections
 from springtide.evaluation.protocols import FROZEN
@@ -19,12 +19,13 @@ from springtide.event_files import ReadOptions
 from springtide.plugins.loading import load_checked_plugins
 from springtide.settings.model import Settings
 from springtide_services.evaluation.cell_tables import curves_table, side_by_side
+from springtide_services.evaluation.exponent_tables import exponents_table
 from springtide_services.evaluation.exports import to_csv, to_json
 from springtide_services.evaluation.html_report import to_html
 from springtide_services.evaluation.plots import check_matplotlib, draw_all
 from springtide_services.evaluation.report import Report
 from springtide_services.evaluation.runs import SplitOptions, plan_runs, run_all
-from springtide_services.evaluation.sources import source_of
+from springtide_services.evaluation.sources import extended, source_of
 from springtide_services.evaluation.tables import (
     metrics_table,
     segments_table,
@@ -44,6 +45,7 @@ class Output:
             side in one.
         has_segments: Whether to print the finer segments too.
         has_metrics: Whether to print the other metrics too.
+        has_exponents: Whether to print the models' exponents with their errors too.
         json_path: File for the rows as JSON; None for none.
         csv_path: File for the rows as CSV; None for none.
         plots_folder: Folder for plots; None for none.
@@ -57,6 +59,7 @@ class Output:
     csv_path: Path | None = None
     plots_folder: Path | None = None
     html_path: Path | None = None
+    has_exponents: bool = False
 
 
 _DEFAULT_SPLIT, _DEFAULT_OUTPUT, _AS_IT_IS = SplitOptions(), Output(), ReadOptions()
@@ -73,6 +76,8 @@ def evaluate_and_show(
     options: ReadOptions = _AS_IT_IS,
     is_fresh: bool = False,
     output: Output = _DEFAULT_OUTPUT,
+    attributes: Sequence[AttributeFile] = (),
+    is_by_rules: bool = False,
     fetch_dataset: Callable[[str], Dataset] = fetch,
 ) -> None:
     """Measure models and baselines, and show the report; runs in the results file are not measured again.
@@ -87,6 +92,9 @@ def evaluate_and_show(
         options: How files are read.
         is_fresh: Whether to measure everything again.
         output: How the report is printed and written.
+        attributes: Files with attributes of items and users; they belong to the one data set.
+        is_by_rules: Whether ``[interactions]`` says which interactions are positive, and how much each counts; else all
+            are positive and count alike.
         fetch_dataset: Returns a public data set by its name.
 
     Raises:
@@ -100,7 +108,12 @@ def evaluate_and_show(
     sections = plan_sections(settings, plugins, choice)
     baselines, left_out = plan_baselines(plugins, choice)
     models = {model_name(model): model for section in sections for model in section.models.values()}
-    sources = [source_of(name, options, fetch_dataset) for name in datasets]
+    if attributes and len(datasets) > 1:
+        raise SettingsError(f"--items and --users: wanted one data set, to which they belong, got {len(datasets)}")
+    kinds = settings.attributes
+    files = [replace(file, kinds=kinds.get(file.node_type, {}), encoding=options.encoding) for file in attributes]
+    rules = settings.interaction_rules() if is_by_rules else None
+    sources = [extended(source_of(name, options, fetch_dataset), files, rules) for name in datasets]
     seeds = list(dict.fromkeys(seeds)) or [settings.training.seed]
     runs = {source: plan_runs(source, models.values(), baselines, seeds, split, plugins) for source in sources}
     results = ResultsFile(results_path)
@@ -202,6 +215,11 @@ def _print_dataset(report: Report, dataset: str, output: Output) -> None:
             if len(table.columns) > 1:
                 on.print()
                 on.print(table)
+    for model in report.ours if output.has_exponents else ():
+        exponents = exponents_table(report, dataset, model)
+        if exponents is not None:
+            on.print()
+            on.print(exponents)
     models_of: dict[str, list[str]] = {}
     for model, reason in report.failures(dataset).items():
         models_of.setdefault(reason, []).append(model)

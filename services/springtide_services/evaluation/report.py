@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from springtide.evaluation.measures.mean_metrics import Arrays, MeanMetrics, Measurement, SegmentMetrics
+from springtide.evaluation.measures.mean_metrics import Arrays, FittedExponent, MeanMetrics, Measurement, SegmentMetrics
 from springtide.evaluation.measures.significance import Comparison, blocks_interval, compare, compare_blocks
 from springtide.evaluation.plan import Section, model_name
 from springtide.evaluation.results import Result, RunKey
@@ -106,6 +106,11 @@ class Report:
         measured = [result.measurement for result in self.results[dataset, model] if result.measurement is not None]
         known = [value for each in measured if (value := cost(each)) is not None]
         return statistics.fmean(known) if known else None
+
+    def exponents(self, dataset: str, model: str) -> Mapping[str, FittedExponent]:
+        """Return the exponents of a model's last fit by factor; empty for a baseline, and where none were kept."""
+        measured = [result.measurement for result in self.results.get((dataset, model), ())]
+        return next((found.exponents for found in reversed(measured) if found is not None), {})
 
     def figures(self, dataset: str, model: str, segment: str) -> Figures | None:
         """Return the metrics of a model; None if a run failed or the segment has no queries."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from springtide.evaluation.data import DATASETS
+from springtide.evaluation.data import DATASETS, AttributeFile
 from springtide.evaluation.plan import ModelChoice
 from springtide.evaluation.splits import SPLITS
 from springtide.event_files import ReadOptions
@@ -45,6 +45,8 @@ def test_command_without_arguments_measures_the_default_on_all_data_sets(called:
         "split": SplitOptions(),
         "seeds": (),
         "options": ReadOptions(),
+        "attributes": [],
+        "is_by_rules": False,
         "is_fresh": False,
         "output": Output(),
     }
@@ -55,7 +57,8 @@ def test_command_hands_on_every_option(called: dict[str, Any]) -> None:
         "evaluate movielens-100k movielens-100k clicks.csv --encoder gat --encoder gcn --aggregator max --loss bce "
         "--all-losses --all-encoders --models default,cosine --all-baselines --seed 7 --seed 8 --split prequential "
         "--days 9 --questions 50 --keep-cold --columns user=visitorid --time-unit ms --encoding latin-1 "
-        "--results r.jsonl --fresh --segments --metrics --markdown --json rows.json --csv rows.csv --plots pictures"
+        "--results r.jsonl --fresh --segments --metrics --markdown --json rows.json --csv rows.csv --plots pictures "
+        "--items goods.csv --item-id sku --users people.parquet --separator ; --by-rules --type rating --exponents"
     )
 
     done = CliRunner().invoke(app, line.split())
@@ -75,7 +78,12 @@ def test_command_hands_on_every_option(called: dict[str, Any]) -> None:
         "results_path": Path("r.jsonl"),
         "split": SplitOptions(("prequential",), is_cold_kept=True, num_days=9, num_questions=50),
         "seeds": [7, 8],
-        "options": ReadOptions({"user": "visitorid"}, "ms", "latin-1"),
+        "options": ReadOptions({"user": "visitorid"}, "ms", "latin-1", "rating"),
+        "attributes": [
+            AttributeFile(Path("goods.csv"), "item", "sku", ";"),
+            AttributeFile(Path("people.parquet"), "user", "", ";"),
+        ],
+        "is_by_rules": True,
         "is_fresh": True,
         "output": Output(
             as_markdown=True,
@@ -84,6 +92,7 @@ def test_command_hands_on_every_option(called: dict[str, Any]) -> None:
             json_path=Path("rows.json"),
             csv_path=Path("rows.csv"),
             plots_folder=Path("pictures"),
+            has_exponents=True,
         ),
     }
 

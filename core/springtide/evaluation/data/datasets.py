@@ -30,12 +30,16 @@ class Dataset:
         interactions: Interactions in time order; ``relations`` holds their types, before interaction rules.
         upserts: Nodes with their attributes, at the time of the first interaction.
         notes: What a person should know about how it was read.
+        others: Interactions that are not positive, in time order; None for none. They are learned, and never asked for.
+        has_feedback: Whether relations are rules of ``[interactions]``, whose weights count; else all are positive.
     """
 
     name: str
     interactions: Interactions
     upserts: Sequence[NodeUpsert]
     notes: Sequence[str] = ()
+    others: Interactions | None = None
+    has_feedback: bool = False
 
     @cached_property
     def titles(self) -> Mapping[str, str]:

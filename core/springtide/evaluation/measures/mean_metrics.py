@@ -50,6 +50,23 @@ class SegmentMetrics(MeanMetrics):
 
 
 @dataclass(frozen=True, slots=True)
+class FittedExponent:
+    """The exponent of one factor of a context weight, or of the cosine, as the fit gave it.
+
+    Attributes:
+        unseen: For items that the user never had.
+        unseen_error: Its standard error; None where it was not fitted.
+        seen: For items that the user has had.
+        seen_error: Its standard error; None where it was not fitted.
+    """
+
+    unseen: float
+    unseen_error: float | None
+    seen: float
+    seen_error: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """How good one model is.
 
@@ -60,12 +77,14 @@ class Measurement:
             measured.
         live_share: Share of users whose answer changed with an event of a moment ago, 0 to 1; None where it was not
             measured.
+        exponents: Exponents of a model by factor, such as ``weather`` or ``calendar: year``; empty for a baseline.
     """
 
     segments: Mapping[str, SegmentMetrics]
     fit_seconds: float
     answers_per_second: float | None = None
     live_share: float | None = None
+    exponents: Mapping[str, FittedExponent] = field(default_factory=dict)
 
     @property
     def new(self) -> SegmentMetrics:

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +16,13 @@ from springtide.evaluation.measures.mean_metrics import (
     NEW,
     REPEAT,
     DetailedMeasurement,
+    FittedExponent,
     Measurement,
     SegmentMetrics,
 )
 from springtide.evaluation.measures.metrics import metrics_of_ranks
 from springtide.evaluation.protocols.contestants import Contestant
+from springtide.evaluation.protocols.fitted_exponents import fitted_exponents
 from springtide.evaluation.protocols.measurer import arrays_of, segment_metrics
 from springtide.evaluation.protocols.replay import ReplayResult, replay
 from springtide.evaluation.protocols.training_state import state_of_slice
@@ -78,7 +81,7 @@ class Prequential:
     ) -> None:
         self._dataset = dataset
         self._plugins = plugins
-        self._settings = with_all_positive(settings, dataset.interactions)
+        self._settings = self._ruled(settings)
         self._on_progress: OnProgress = on_progress or (lambda progress: None)
         self._num_questions = num_questions
         self._start_ms = start_of_replay(dataset.interactions, num_days)
@@ -103,7 +106,8 @@ class Prequential:
         contestants: list[Contestant] = []
         outcomes: dict[str, DetailedMeasurement | TrainingError] = {}
         fit_seconds: dict[str, float] = {}
-        trained: dict[str, tuple[ServingModel, float] | TrainingError] = {}
+        trained: dict[str, _Trained | TrainingError] = {}
+        exponents: dict[str, Mapping[str, FittedExponent]] = {}
         for name, settings in models.items():
             live_name = name.removesuffix(FROZEN)
             if live_name not in trained:
@@ -112,8 +116,8 @@ class Prequential:
             if isinstance(model, TrainingError):
                 outcomes[name] = model
                 continue
-            fit_seconds[name] = model[1]
-            contestants.append(Contestant(name, model[0], is_live=name == live_name))
+            fit_seconds[name], exponents[name] = model.fit_seconds, model.exponents
+            contestants.append(Contestant(name, model.model, is_live=name == live_name))
         contestants += [
             Contestant(name, self._plugins.make("baseline", baseline)) for name, baseline in baselines.items()
         ]
@@ -122,14 +126,18 @@ class Prequential:
         result = self._replay(contestants)
         outcomes |= {name: TrainingError(reason) for name, reason in result.failures.items()}
         for name in result.ranks:
-            outcomes[name] = measurement_of_replay(result, name, fit_seconds.get(name, result.seconds[name]))
+            measured = measurement_of_replay(result, name, fit_seconds.get(name, result.seconds[name]))
+            found = replace(measured.measurement, exponents=exponents.get(name, {}))
+            outcomes[name] = replace(measured, measurement=found)
         return outcomes
 
     def _replay(self, contestants: list[Contestant]) -> ReplayResult:
         interactions = self._dataset.interactions
         self._on_progress(Progress("build the graph", 0, 1))
         everything = np.arange(len(interactions))
-        state = state_of_slice(interactions, everything, self._dataset.upserts, self._settings, self._plugins)
+        state = state_of_slice(
+            interactions, everything, self._dataset.upserts, self._settings, self._plugins, self._dataset.others
+        )
         self._on_progress(Progress("build the graph", 1, 1))
         return replay(
             state,
@@ -141,18 +149,33 @@ class Prequential:
             on_progress=self._on_progress,
         )
 
-    def _train(self, settings: Settings) -> tuple[ServingModel, float] | TrainingError:
-        """Return a model of the events before the replay, and the seconds of its training; or why there is none."""
-        settings = with_all_positive(settings, self._dataset.interactions)
+    def _ruled(self, settings: Settings) -> Settings:
+        """Return the settings by which every interaction is positive, or their own rules if these made the data set."""
+        return settings if self._dataset.has_feedback else with_all_positive(settings, self._dataset.interactions)
+
+    def _train(self, settings: Settings) -> "_Trained | TrainingError":
+        """Return a model of the events before the replay; or why there is none."""
+        settings = self._ruled(settings)
         self._plugins.check(settings)
         interactions = self._dataset.interactions
         try:
-            state = state_of_slice(interactions, self._before, self._dataset.upserts, settings, self._plugins)
+            state = state_of_slice(
+                interactions, self._before, self._dataset.upserts, settings, self._plugins, self._dataset.others
+            )
             started = time.monotonic()
             artifact = train(state, settings, self._plugins, mode="retrain", on_progress=self._on_progress)
         except TrainingError as error:
             return error
-        return ServingModel.from_artifact(artifact, self._plugins), time.monotonic() - started
+        seconds = time.monotonic() - started
+        return _Trained(ServingModel.from_artifact(artifact, self._plugins), seconds, fitted_exponents(artifact))
+
+
+class _Trained(NamedTuple):
+    """A model, the seconds of its training, and its exponents."""
+
+    model: ServingModel
+    fit_seconds: float
+    exponents: Mapping[str, FittedExponent]
 
 
 def measurement_of_replay(result: ReplayResult, name: str, fit_seconds: float) -> DetailedMeasurement:

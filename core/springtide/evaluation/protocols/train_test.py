@@ -9,6 +9,7 @@ from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
 from springtide.evaluation.measures.reliability import reliability
 from springtide.evaluation.protocols.baseline_runner import BaselineRunner
 from springtide.evaluation.protocols.circumstances import context_keys_of
+from springtide.evaluation.protocols.fitted_exponents import fitted_exponents
 from springtide.evaluation.protocols.measurer import Measurer
 from springtide.evaluation.protocols.queries import UserQueries
 from springtide.evaluation.protocols.training_state import state_of_slice
@@ -105,7 +106,8 @@ class TrainTestProtocol:
             self._queries.rank_items_with(ranker), trained.fit_seconds, self._queries.rank_after_with(ranker)
         )
         bins = reliability(ranker, self._dataset.interactions, self._split, self._queries.moment)
-        return replace(measured, arrays={**measured.arrays, "reliability": bins})
+        found = replace(measured.measurement, exponents=fitted_exponents(artifact))
+        return DetailedMeasurement(found, {**measured.arrays, "reliability": bins})
 
     def train_model(self, settings: Settings) -> Trained:
         """Train a model on the training set.
@@ -127,7 +129,9 @@ class TrainTestProtocol:
         self._on_progress(Progress("build the graph", 0, 1))
         settings = self._frozen(self._settings)
         dataset = self._dataset
-        state = state_of_slice(dataset.interactions, self._split.train, dataset.upserts, settings, self._plugins)
+        state = state_of_slice(
+            dataset.interactions, self._split.train, dataset.upserts, settings, self._plugins, dataset.others
+        )
         # The first training of a process compiles code that later ones reuse: that time belongs to no model.
         one_step = {"steps": 1, "fine_tune_steps": 1, "num_threads": settings.training.num_threads}
         warm_up = quick_settings(training=one_step, ranking=settings.ranking.model_dump())
@@ -139,4 +143,5 @@ class TrainTestProtocol:
         """Return the settings with everything frozen, without the context weights of the moment."""
         weights = settings.ranking.context_weights
         lasting = {name: options for name, options in weights.items() if name not in _WEIGHTS_OF_THE_MOMENT}
-        return frozen_settings(with_context_weights(settings, lasting), self._dataset.interactions)
+        settings = with_context_weights(settings, lasting)
+        return frozen_settings(settings, self._dataset.interactions, has_feedback=self._dataset.has_feedback)

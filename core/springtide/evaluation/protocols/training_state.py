@@ -1,6 +1,6 @@
 """A live state that holds a slice of a data set: what a model of an evaluation is trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ def state_of_slice(
     upserts: Sequence[NodeUpsert],
     settings: Settings,
     plugins: Plugins,
+    others: Interactions | None = None,
 ) -> LiveState:
     """Return a state to which some interactions were applied, with the nodes that occur in them.
 
@@ -32,6 +33,8 @@ def state_of_slice(
         upserts: Nodes of the data set with their attributes.
         settings: Interaction rules, graph bounds and context weights.
         plugins: Plugins that offer the context weights.
+        others: Interactions that are not positive, in time order: those up to the last of ``positions``, between their
+            users and items, are applied too.
     """
     state = LiveState(settings, make_context_weights(settings.ranking, plugins))
     selected = select(interactions, positions)
@@ -40,4 +43,13 @@ def state_of_slice(
     occurring = [kinds.check(each)[0] for each in upserts if each.node_id in ids.get(each.node_type, ())]
     state.apply(EventBatch(select(interactions, positions[:0]), upserts=occurring))
     state.apply(EventBatch(selected))
+    if others is not None and len(positions):
+        state.apply(EventBatch(_before(others, int(interactions.timestamps_ms[positions].max()), ids)))
     return state
+
+
+def _before(others: Interactions, newest_ms: int, ids: Mapping[str, Collection[str]]) -> Interactions:
+    """Return the interactions up to a time between known users and items, by node type."""
+    is_user = np.array([user_id in ids[USER] for user_id in others.user_ids], bool)[others.user_codes]
+    is_item = np.array([item_id in ids[ITEM] for item_id in others.item_ids], bool)[others.item_codes]
+    return select(others, np.flatnonzero(is_user & is_item & (others.timestamps_ms <= newest_ms)))
