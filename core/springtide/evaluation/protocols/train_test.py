@@ -106,7 +106,7 @@ class TrainTestProtocol:
             self._queries.rank_items_with(ranker), trained.fit_seconds, self._queries.rank_after_with(ranker)
         )
         bins = reliability(ranker, self._dataset.interactions, self._split, self._queries.moment)
-        found = replace(measured.measurement, exponents=fitted_exponents(artifact))
+        found = replace(measured.measurement, exponents=fitted_exponents(trained.artifact))
         return DetailedMeasurement(found, {**measured.arrays, "reliability": bins})
 
     def train_model(self, settings: Settings) -> Trained:
