@@ -116,6 +116,7 @@ def register_context_weights(register: RegisterPart[ContextWeightFactory]) -> No
     register("repeat", "springtide_plugins.context_weights.repeat:Repeat")
     register("session", "springtide_plugins.context_weights.session:Session")
     register("reorder", "springtide_plugins.context_weights.reorder:Reorder")
+    register("transitions", "springtide_plugins.context_weights.transitions:Transitions")
     register("trend", "springtide_plugins.context_weights.trend:Trend")
     register("weather", "springtide_plugins.context_weights.circumstances:Weather")
 
