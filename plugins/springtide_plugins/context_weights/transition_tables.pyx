@@ -10,7 +10,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove, memset
 
-from springtide.arrays cimport bools, float32s, float64s, int32s, int64s, out_float64s, out_float32s, out_int32s, out_int64s
+from springtide.arrays cimport (
+    bools, float32s, float64s, int32s, int64s, out_float32s, out_float64s, out_int32s, out_int64s,
+)
 
 cdef enum:
     LEAST_ROOM = 4  # Followers for which an item has room at first.
@@ -42,7 +44,7 @@ cdef class Transitions:
     """
 
     cdef Source* sources
-    cdef double* leaving  # All that followed the item, and all that the item followed; those included that are not kept.
+    cdef double* leaving  # All that followed the item, and all that the item followed; also what is not kept.
     cdef double* coming
     cdef double total
     cdef Py_ssize_t num_items
@@ -228,7 +230,8 @@ cdef class Transitions:
                     lifts_[found] = 0.0
                     found += 1
                 expected = self.leaving[items[number]] * self.coming[source.followers[each].item] / self.total
-                lifts_[slots[slot]] += weights[number] * source.followers[each].count * scale / (expected * scale + prior)
+                share = source.followers[each].count * scale / (expected * scale + prior)
+                lifts_[slots[slot]] += weights[number] * share
         free(slots)
         for number in range(num_sources):
             share = self.leaving[items[number]] / self.total * scale if 0 <= items[number] < self.num_items else 0.0
@@ -258,7 +261,8 @@ cdef class Transitions:
         cdef int64_t* seconds_ = out_int64s(latest_seconds)
         for item in range(num_items):
             for each in range(self.sources[item].num_followers):
-                followers_[at], counts_[at] = self.sources[item].followers[each].item, self.sources[item].followers[each].count
+                followers_[at] = self.sources[item].followers[each].item
+                counts_[at] = self.sources[item].followers[each].count
                 at += 1
         at = 0
         for user in range(num_users):
@@ -278,7 +282,9 @@ cdef class Transitions:
             "latest_seconds": latest_seconds,
         }
 
-    def restore(self, total, leaving, coming, num_followers, followers, counts, latest_counts, latest_items, latest_seconds):
+    def restore(
+        self, total, leaving, coming, num_followers, followers, counts, latest_counts, latest_items, latest_seconds
+    ):
         """Continue from what ``state`` returned, in a table that is new; of more than it keeps, the rest is left out.
 
         Raises:

@@ -13,6 +13,7 @@ from springtide_plugins.context_weights.transition_tables import Transitions as 
 
 _AT_ONCE = 1_024  # Events for which readers wait: about half a millisecond.
 _MOST_GROWTH = 32.0  # Half-lives from the landmark to the newest event, so that counts stay in the range of float32.
+_NEUTRAL = 1.0 + 1e-6  # Up to which a lift is 1, but for rounding.
 _MS_PER_SECOND = 1_000
 _SECONDS_PER_DAY = MS_PER_DAY // _MS_PER_SECOND
 
@@ -110,7 +111,7 @@ class Transitions(ContextWeight):
         shares = self._shares[: len(latest)] / self._shares[: len(latest)].sum()
         scale = 2.0 ** ((self._landmark - self._newest) / self._half_life)
         rows, lifts = self._table.lifts(np.array(latest, np.int32), shares, scale, self._prior)
-        order = np.flatnonzero(lifts > 1.0)
+        order = np.flatnonzero(lifts > _NEUTRAL)
         if not len(order):
             return None
         order = order[np.argsort(rows[order])]
