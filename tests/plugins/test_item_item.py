@@ -57,6 +57,16 @@ def test_only_the_greatest_sums_are_given() -> None:
     assert greatest.rows.tolist() == best.tolist()
 
 
+def test_lifts_of_the_greatest_sums_are_over_the_next_one() -> None:
+    interactions, history = choices(), history_of([(3, 9), (1, 8)])
+    everything = adopted(ItemItem(l2=L2), interactions).related(history, NOW)
+    greatest = adopted(ItemItem(l2=L2, max_related=2), interactions).related(history, NOW)
+    assert everything is not None
+    assert greatest is not None
+    lifts = np.sort(everything.log_lifts[0])[::-1]
+    np.testing.assert_allclose(np.sort(greatest.log_lifts[0])[::-1], lifts[:2] - lifts[2], rtol=1e-4)
+
+
 def test_each_item_keeps_its_greatest_weights() -> None:
     fitted = ItemItem(l2=L2, neighbours=3).fit(choices(), NUM_USERS, NUM_ITEMS)
     assert np.diff(fitted["pointers"]).max() == 3

@@ -24,7 +24,9 @@ class ItemItem(ContextWeight):
     The weights are those of the matrix with a diagonal of 0 that reproduces the users' items best, in squared error
     (EASE: Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data, equation 8). Each item keeps its greatest
     positive ones. With the sum ``e`` of an item, its log lift is ``log((max(e, 0) + floor) / floor)``: 0 for items of
-    which no weight speaks. The weights are learned in trainings; the history is the user's at the moment.
+    which no weight speaks. Where a long history speaks for more than ``max_related``, lifts are over the next greatest
+    sum in place of 0: a step between the last item that is taken and the next would say more than the weights do. The
+    weights are learned in trainings; the history is the user's at the moment.
 
     Args:
         l2: L2 penalty, in users.
@@ -41,7 +43,7 @@ class ItemItem(ContextWeight):
         self,
         l2: PositiveFloat = 500.0,
         neighbours: PositiveInt = 200,
-        max_related: PositiveInt = 500,
+        max_related: PositiveInt = 1_500,
         max_items: PositiveInt = 5_000,
         floor: PositiveFloat = 0.02,
     ) -> None:
@@ -122,10 +124,11 @@ class ItemItem(ContextWeight):
         if self._fitted is None:
             return None
         items, _ = history.distinct()
-        rows, sums = self._fitted.greatest(items, self._max_related)
+        rows, sums, least = self._fitted.greatest(items, self._max_related)
         if not len(rows):
             return None
-        return RelatedItems(rows, np.log1p(sums / np.float32(self._floor))[None, :])
+        floor = np.float32(self._floor)
+        return RelatedItems(rows, np.log((sums + floor) / (least + floor))[None, :])
 
 
 class _Neighbours:
@@ -143,12 +146,14 @@ class _Neighbours:
         known = np.flatnonzero(live >= 0)
         self._position[live[known]] = known
 
-    def greatest(self, items: Int32s, count: int) -> tuple[Int32s, Floats]:
-        """Return the live rows of the items with the greatest sums of weights, ascending, and these sums.
+    def greatest(self, items: Int32s, count: int) -> tuple[Int32s, Floats, np.float32]:
+        """Return the live rows of the items with the greatest sums of weights, ascending, these sums, and the next one.
+
+        The next one is the greatest sum of all others; 0 where there are no more than ``count``.
 
         Args:
             items: int32, ascending: rows of the items whose weights are added.
-            count: How many items, at most. Of equal ones the first in the order of the fit.
+            count: How many items, at most; fewer where several have the next sum.
         """
         known = self._position[items[: items.searchsorted(len(self._position))]]
         # In the order of the fit, not of live rows: two servers add the same numbers in the same order.
@@ -158,13 +163,13 @@ class _Neighbours:
         is_live = rows >= 0
         if not is_live.all():
             rows, sums = rows[is_live], sums[is_live]
+        least = np.float32(0.0)
         if len(rows) > count:
-            least = np.partition(sums, len(sums) - count)[len(sums) - count]
-            chosen = np.flatnonzero(sums > least)
-            equal = np.flatnonzero(sums == least)[: count - len(chosen)]
-            chosen = np.sort(np.concatenate([chosen, equal]))
-            rows, sums = rows[chosen], sums[chosen]
+            at = len(sums) - count - 1
+            least = np.partition(sums, at)[at]
+            is_greater = sums > least
+            rows, sums = rows[is_greater], sums[is_greater]
         if (rows[1:] < rows[:-1]).any():
             order = np.argsort(rows)
             rows, sums = rows[order], sums[order]
-        return rows, sums
+        return rows, sums, least
