@@ -11,7 +11,7 @@ from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import ContextWeight, Factor, History, Moment, Observed, RelatedItems
 from springtide_plugins.context_weights.transition_tables import Transitions as Table
 
-_AT_ONCE = 1_024  # Events for which readers wait: about half a millisecond.
+_AT_ONCE = 1_024  # Events for which readers wait: about a millisecond and a half.
 _MOST_GROWTH = 32.0  # Half-lives from the landmark to the newest event, so that counts stay in the range of float32.
 _NEUTRAL = 1.0 + 1e-6  # Up to which a lift is 1, but for rounding.
 _MS_PER_SECOND = 1_000
@@ -40,7 +40,8 @@ class Transitions(ContextWeight):
         num_latest: How many of the user's latest distinct items say what comes next.
         fading: Weight of each of these over that of the next newer one, above 0 and up to 1.
         followers: How many followers of an item are kept; each takes 8 bytes.
-        kept_events: How many of a user's latest events are kept, more than ``window``; each takes 12 bytes.
+        kept_events: How many of a user's latest events are kept, more than ``window``. Room for all of them is
+            taken for each user, 12 bytes each.
 
     Raises:
         ValueError: If no more events are kept than there are in the window.
