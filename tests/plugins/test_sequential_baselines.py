@@ -79,6 +79,15 @@ def test_a_restored_one_answers_as_before(name, fitted):
     assert np.array_equal(scores_of(restored, [0, 2], [4]), scores_of(fitted[name], [0, 2], [4]))
 
 
+def test_order_of_events_of_one_time_is_not_learned():
+    baskets = [(user, item, 1_000 * basket) for basket in range(12) for user in range(20) for item in (0, 1, 2)]
+    baseline = make("sasrec", learning_rate=0.01, dropout=0.0)
+    baseline.fit(observed_of(baskets), 20, 3)
+    [logits] = scores_of(baseline, [0, 2, 1, 0, 2, 1, 0])
+    chances = np.exp(logits) / np.exp(logits).sum()
+    assert chances[1:].max() < 0.9  # In the order of the rows, 1 always follows 0: then it is above .99.
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_users_of_one_item_each_leave_nothing_to_learn(name):
     baseline = make(name)

@@ -22,8 +22,8 @@ class _Sequential(Popularity):
     and Vasilev 2023, "Turning dross into gold loss: is BERT4Rec really better than SASRec?", and Tikhonovich et al.
     2025, eSASRec, find it the best). Items are read and scored by the same vectors. The history is read at each
     request, so that an event of a second ago counts, and users that came after the fit are answered like the others.
-    Events of one time have no order; they are read in that of the stream. Popularity answers users without any known
-    item.
+    Events of one time have no order: the fit reads them in one of chance, a request in that of the stream. Popularity
+    answers users without any known item.
 
     Args:
         width: Width of the item vectors and of the network.

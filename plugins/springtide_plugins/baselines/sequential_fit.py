@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from springtide.clock import MS_PER_SECOND
 from springtide.plugins.contracts import Observed
 
-_NUM_TIME_BINS = 32  # Powers of 2 of the seconds between two events: the last one is a century.
+_NUM_TIME_BINS = 32  # Powers of 2 of the seconds between two events: the last one is 68 years.
 _POPULAR_SHARE = 0.5  # Of the negatives; the others are drawn evenly.
 _INIT_STD = 0.02
 _CLIP = 5.0  # Norm of the gradients.
@@ -97,6 +97,9 @@ class _Network(nn.Module):
         else:
             layer = _Attention if options.kind == "sasrec" else _Pointwise
             self.places = nn.Embedding(options.length, options.width)
+            nn.init.normal_(
+                self.places.weight, std=_INIT_STD
+            )  # By default 50 times the items', which nobody would see.
             self.layers = nn.ModuleList(layer(options) for _ in range(options.layers))
 
     def forward(self, items: Tensor, times_ms: Tensor) -> Tensor:
@@ -163,7 +166,13 @@ def fitted_weights(
         nn.init.normal_(network.items.weight, std=_INIT_STD)
         with torch.no_grad():
             network.biases.copy_(torch.from_numpy(np.log1p(num_users_of) - np.log1p(num_users_of).mean()))
-        _learn(network.train(), _Windows(interactions, num_items, options.length), num_users_of, options, generator)
+        _learn(
+            network.train(),
+            _Windows(interactions, num_items, options.length, options.seed),
+            num_users_of,
+            options,
+            generator,
+        )
     finally:
         torch.set_rng_state(state)
     return torch.nn.utils.parameters_to_vector(network.parameters()).detach().numpy()
@@ -215,8 +224,10 @@ def loss_of(network: nn.Module, batch: Mapping[str, Tensor], negatives: Tensor, 
 class _Windows:
     """Draws windows of users' sequences, a user as often as they have events."""
 
-    def __init__(self, interactions: Observed, num_items: int, length: int) -> None:
-        order = np.argsort(interactions.user_rows, kind="stable")  # User by user, oldest first.
+    def __init__(self, interactions: Observed, num_items: int, length: int, seed: int) -> None:
+        # User by user, oldest first. Events of one time have no order: that of a file, such as by id, would be learned.
+        chance = np.random.default_rng(seed).random(len(interactions))
+        order = np.lexsort((chance, interactions.timestamps_ms, interactions.user_rows))
         self._users = interactions.user_rows[order]
         self._items = torch.from_numpy(interactions.item_rows[order].astype(np.int64))
         self._times_ms = torch.from_numpy(interactions.timestamps_ms[order].astype(np.int64))
