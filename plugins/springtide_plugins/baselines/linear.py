@@ -7,12 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy import sparse
-from scipy.linalg import lapack
 
-from springtide.errors import TrainingError
 from springtide.plugins.contracts import History, Observed
 from springtide_plugins.baselines.histories import HistoryEvents, scaled_below_one, seen_matrix
 from springtide_plugins.baselines.popularity import Popularity
+from springtide_plugins.ridge import upper_inverse
 
 _TIE_BREAK = 1e-6  # Weight of popularity beside products, which are between 0 and about 1.
 _MAX_SWEEPS = 50
@@ -85,16 +84,10 @@ class EASE(_Linear):
 
     def learn(self, gram: npt.NDArray[np.float32]) -> None:
         """Invert the regularised matrix by Cholesky decomposition."""
-        gram[np.diag_indices_from(gram)] += self.l2
-        # The transpose is column-major without a copy. Single precision is enough: l2 bounds the condition number.
-        factor, failed = lapack.spotrf(gram.T, overwrite_a=True)
-        if failed == 0:
-            inverse, failed = lapack.spotri(factor, overwrite_c=True)
-        if failed != 0:
-            raise TrainingError(f"wanted a greater l2 of baseline 'ease', got {self.l2}: its matrix cannot be inverted")
+        inverse = upper_inverse(gram, self.l2, "ease")
         upper = np.triu(inverse, 1)
         diagonal = np.diag(inverse).copy()
-        del inverse, factor
+        del inverse
         matrix = upper + upper.T
         matrix /= -diagonal
         self.matrix = np.ascontiguousarray(matrix)

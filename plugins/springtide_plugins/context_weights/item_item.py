@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import PositiveFloat, PositiveInt
 
-from springtide.errors import TrainingError
 from springtide.plugins.contracts import ContextWeight, Factor, History, Moment, Observed, RelatedItems
 from springtide_plugins.context_weights.neighbour_kernels import sums_of
+from springtide_plugins.ridge import upper_inverse
 
 Int32s = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -80,20 +80,11 @@ class ItemItem(ContextWeight):
 
     def _inverse(self, by_item: Any, by_user: Any) -> Floats:
         """Return the upper half of the inverse of the regularised numbers of common users, float32 ``[n, n]``."""
-        from scipy.linalg import lapack
-
         count = by_item.shape[0]
         gram = np.empty((count, count), np.float32)
         for first in range(0, count, _GRAM_ROWS):
             gram[first : first + _GRAM_ROWS] = (by_item[first : first + _GRAM_ROWS] @ by_user).toarray()
-        gram[np.diag_indices_from(gram)] += self._l2
-        # Symmetric, so the transpose is the same without a copy. Single precision is enough: l2 bounds the condition.
-        factor, failed = lapack.spotrf(gram.T, overwrite_a=True)
-        if failed == 0:
-            inverse, failed = lapack.spotri(factor, overwrite_c=True)
-        if failed != 0:
-            raise TrainingError(f"wanted a greater l2 of 'item_item', got {self._l2}: its matrix cannot be inverted")
-        return np.asarray(inverse)
+        return upper_inverse(gram, self._l2, "item_item")
 
     def _strongest(self, inverse: Floats) -> dict[str, npt.NDArray[Any]]:
         """Return the greatest positive weights of each item; the upper half of the inverse is overwritten."""

@@ -20,7 +20,7 @@ from springtide.evaluation.measures.mean_metrics import (
 from springtide.evaluation.measures.metrics import K
 from springtide.evaluation.protocols.baseline_runner import BaselineRunner
 from springtide.evaluation.protocols.measurer import arrays_of, metrics_per_query, segment_metrics
-from springtide.evaluation.protocols.queries import RankedLists, RankItems, UserQueries
+from springtide.evaluation.protocols.queries import RankedLists, RankItems, UserQueries, ranked_codes
 from springtide.evaluation.protocols.train_test import TrainTestProtocol
 from springtide.evaluation.protocols.training_state import state_of_slice
 from springtide.evaluation.splits.time_splits import Split
@@ -158,11 +158,7 @@ class ColdStart:
                 hidden = self._had(user).tolist() if is_unseen_only else []
                 excluded = tuple(interactions.item_ids[item] for item in hidden)
                 queries.append(replace(query, user_id=interactions.user_ids[user], exclude_items=excluded))
-            ranked = np.full((len(users), K), -1, np.int64)
-            for row, ranking in enumerate(ranker.recommend(queries)):
-                codes = [code_of[item.item_id] for item in ranking.items]
-                ranked[row, : len(codes)] = codes
-            return ranked
+            return ranked_codes(ranker, queries, code_of)
 
         return rank_items
 

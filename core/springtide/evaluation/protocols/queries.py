@@ -138,11 +138,7 @@ class UserQueries:
                 replace(query, moment=self.moment_of(question), user_id=interactions.user_ids[self.user_of[question]])
                 for question in questions.tolist()
             ]
-            ranked = np.full((len(questions), K), -1, np.int64)
-            for row, ranking in enumerate(ranker.recommend(queries)):
-                codes = [code_of[item.item_id] for item in ranking.items]
-                ranked[row, : len(codes)] = codes
-            return ranked
+            return ranked_codes(ranker, queries, code_of)
 
         return rank_items
 
@@ -157,11 +153,7 @@ class UserQueries:
                 Query(self.moment, user_id=interactions.user_ids[user], recent_items=recent, count=K)
                 for user, recent in zip(users, taken, strict=True)
             ]
-            ranked = np.full((len(users), K), -1, np.int64)
-            for row, ranking in enumerate(ranker.recommend(queries)):
-                codes = [code_of[item.item_id] for item in ranking.items]
-                ranked[row, : len(codes)] = codes
-            return ranked
+            return ranked_codes(ranker, queries, code_of)
 
         return rank_after
 
@@ -169,6 +161,21 @@ class UserQueries:
         """Return the pairs of some interactions, int64 ``[n]``."""
         pairs: Int64s = self._interactions.user_codes[positions].astype(np.int64) * self._num_items
         return pairs + self._interactions.item_codes[positions]
+
+
+def ranked_codes(ranker: Ranker, queries: Sequence[Query], code_of: Mapping[str, int]) -> Int64s:
+    """Return the codes of the items that a ranker gives to each query, int64 ``[n, K]``; -1 where there are no more.
+
+    Args:
+        ranker: The ranker.
+        queries: Each for up to ``K`` items.
+        code_of: Code of each item.
+    """
+    ranked = np.full((len(queries), K), -1, np.int64)
+    for row, ranking in enumerate(ranker.recommend(queries)):
+        codes = [code_of[item_id] for item_id in ranking.items.ids]
+        ranked[row, : len(codes)] = codes
+    return ranked
 
 
 def _circumstances(
