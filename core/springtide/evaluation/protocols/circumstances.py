@@ -29,7 +29,8 @@ def note_on_unused(dataset: Dataset, settings: Settings, plugins: Plugins) -> st
         return ""
     maps = {id(context): context for context in contexts}  # Rows that share all circumstances share one map.
     found = dict.fromkeys(key for context in maps.values() for key, value in context.items() if value)
-    unused = [key for key in found if key not in context_keys_of(settings, plugins)]
+    looked_at = context_keys_of(settings, plugins)
+    unused = [key for key in found if key not in looked_at]
     if not unused:
         return ""
     return (
