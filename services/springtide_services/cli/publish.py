@@ -238,4 +238,6 @@ def _how_far(publishing: "FilePublishing", file: "EventFile", num_events: int) -
     way_out = "the same command with --resume goes on after it"
     if publishing.journal_failure is not None:
         way_out = f"how far it came could not be noted ({publishing.journal_failure}): publish the file again"
+    elif publishing.is_behind:
+        way_out += ", and may send the last of them again, with the same ids: a second signal came as it noted them"
     return f"published {done.num_events:,} of {num_events:,} events, up to {file.place_of(done.row)}; {way_out}"

@@ -109,7 +109,7 @@ def replay(kafka: KafkaSettings, letters: Sequence[DeadLetter]) -> Iterator[Dead
 
     Key, value, headers and partition are those of the original; the record's time is that of now, since the broker may
     remove what is older than the topic's retention at once. A letter that was published and could not be
-    marked, since the broker went away in between, is published again by the next replay.
+    marked, since the broker went away or the command was stopped in between, is published again by the next replay.
 
     Raises:
         BrokerError: If the broker does not answer, or refuses.

@@ -36,10 +36,16 @@ class FilePublishing:
         self.done: Progress | None = None
         self.journal_failure: OSError | None = None
         self.last_user = ""
+        self._noted: Progress | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the journal may lack some of ``done``, since an interrupt came while it was written."""
+        return self.done is not self._noted and self.journal_failure is None
 
     def resume(self) -> Progress | None:
         """Leave out the events that an earlier run published, and return them; None if there was no such run."""
-        self.done = self._journal.read()
+        self.done = self._noted = self._journal.read()
         return self.done
 
     def run(self, publisher: EventPublisher, on_progress: Callable[[int], None]) -> Counter[str]:
@@ -54,14 +60,19 @@ class FilePublishing:
             BrokerError: If the broker does not take an event. ``done`` says which it has taken.
         """
         counts: Counter[str] = Counter()
-        for part in self._parts():
-            if isinstance(part, NumberedRows):
-                self._publish_rows(publisher, part, on_progress)
-                counts["interaction"] += len(part)
-            else:
-                counts += self._publish_events(publisher, part, on_progress)
-        if self.done is not None:
-            self._write(self.done.model_copy(update={"is_complete": True}))
+        try:
+            for part in self._parts():
+                if isinstance(part, NumberedRows):
+                    self._publish_rows(publisher, part, on_progress)
+                    counts["interaction"] += len(part)
+                else:
+                    counts += self._publish_events(publisher, part, on_progress)
+            if self.done is not None:
+                self._write(self.done.model_copy(update={"is_complete": True}))
+        except BaseException:
+            if self.done is not None and self.is_behind:  # An interrupt came between the two, or as it was written.
+                self._write(self.done)
+            raise
         return counts
 
     def _publish_rows(self, publisher: EventPublisher, part: NumberedRows, on_progress: Callable[[int], None]) -> None:
@@ -137,6 +148,7 @@ class FilePublishing:
                 self._journal.write(progress)
             except OSError as error:
                 self.journal_failure = error
+            self._noted = progress
 
 
 def identity_of_topic(kafka: KafkaSettings) -> str:

@@ -20,6 +20,7 @@ from springtide_services.local.broker import EmbeddedBroker
 from springtide_services.stream import producer as producer_module
 from springtide_services.stream.dataset_events import interaction_events, upsert_events
 from springtide_services.stream.producer import EventPublisher
+from springtide_services.stream.publish_journal import Progress, PublishJournal
 
 
 def published(kafka: KafkaSettings, count: int) -> list[pb.Event]:
@@ -125,6 +126,65 @@ def test_interrupted_publishing_says_how_far_it_came_and_goes_on_there(
     events = published(kafka, 25_000)
     assert sorted(event.interaction.user for event in events) == sorted(f"u{n}" for n in range(25_000))
     assert len({event.event_id for event in events}) == 25_000
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_publishing_that_is_interrupted_as_it_notes_how_far_it_came_goes_on_from_what_it_says(
+    is_written: bool,
+    fresh_kafka: Callable[..., KafkaSettings],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kafka = fresh_kafka()
+    path = write_rows(tmp_path / "a.csv", 12_000)
+    interrupt_journal(monkeypatch, {2}, is_written=is_written)
+    with pytest.raises(KeyboardInterrupt):
+        publish_file(Settings(kafka=kafka), path, journal_folder=tmp_path)
+    said = capsys.readouterr().err
+    assert (
+        "published 10,000 of 12,000 events, up to row 10,000 (line 10,001); the same command with --resume goes" in said
+    )
+    assert "again" not in said
+
+    publish_file(Settings(kafka=kafka), path, is_resumed=True, journal_folder=tmp_path)
+
+    assert "published 2,000 events" in capsys.readouterr().out
+
+
+def test_publishing_that_is_interrupted_twice_as_it_notes_how_far_it_came_says_that_some_may_be_sent_again(
+    fresh_kafka: Callable[..., KafkaSettings],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kafka = fresh_kafka()
+    path = write_rows(tmp_path / "a.csv", 12_000)
+    interrupt_journal(monkeypatch, {2, 3}, is_written=False)
+    with pytest.raises(KeyboardInterrupt):
+        publish_file(Settings(kafka=kafka), path, journal_folder=tmp_path)
+    assert "published 10,000 of 12,000 events" in (said := capsys.readouterr().err)
+    assert "--resume goes on after it, and may send the last of them again, with the same ids" in said
+
+    publish_file(Settings(kafka=kafka), path, is_resumed=True, journal_folder=tmp_path)
+
+    assert "published 7,000 events" in capsys.readouterr().out
+    assert len({event.event_id for event in published(kafka, 17_000)}) == 12_000
+
+
+def interrupt_journal(monkeypatch: pytest.MonkeyPatch, numbers: set[int], *, is_written: bool) -> None:
+    """Let Ctrl-C come in these writes of the journal, the first being 1, before or after it is on the disk."""
+    write, num_writes = PublishJournal.write, 0
+
+    def interrupted(self: PublishJournal, progress: Progress) -> None:
+        nonlocal num_writes
+        num_writes += 1
+        if num_writes not in numbers or is_written:
+            write(self, progress)
+        if num_writes in numbers:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(PublishJournal, "write", interrupted)
 
 
 @pytest.mark.long
