@@ -118,13 +118,13 @@ def test_reader_that_retention_overtakes_while_it_reads_goes_on_and_says_what_is
             is_held.set()
             go_on.wait(BUDGET_S)
 
-        loop.before_apply = hold
+        loop.hooks.before_apply = hold
         publish(settings, range(10, 11))
         assert is_held.wait(BUDGET_S)
         publish(settings, range(11, 2_000))
         with KafkaAdminClient(**client_config(settings.kafka)) as admin:
             admin.delete_records({TopicPartition(settings.kafka.topic, 0): 1_500})
-        loop.before_apply = None
+        loop.hooks.before_apply = None
         go_on.set()
         record_property("recovered_s", until(lambda: loop.status().next_offsets == {0: 2_000}))
         (gap,) = loop.status().gaps

@@ -161,7 +161,7 @@ def test_a_large_poll_is_applied_in_parts_once_answers_may_wait(fresh_kafka: Cal
         contextlib.closing(KafkaProducer(**client_config(settings.kafka))) as producer,
     ):
         _until(lambda: loop.is_caught_up)
-        loop.before_apply = note
+        loop.hooks.before_apply = note
         producer.send(settings.kafka.topic, _event().SerializeToString()).get(10)
         _until(lambda: applied)
         for number in range(num_records):
@@ -300,7 +300,7 @@ def test_written_event_is_read_within_milliseconds(fresh_kafka: Callable[..., Ka
     state = LiveState(settings, {})
     moved = threading.Event()
     with EventPublisher(settings) as publisher, _running(settings, state) as loop:
-        loop.on_advance = moved.set
+        loop.hooks.on_advance = moved.set
         publisher.publish(_event())
         assert moved.wait(60.0)
         took_ms = []

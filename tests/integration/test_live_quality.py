@@ -34,7 +34,7 @@ def test_what_is_read_again_after_a_start_is_not_asked_for(
     publish(settings, [make_purchase(f"u{number}", "old") for number in range(20)])
     state, asked = LiveState(settings, {}), []
     ingest = IngestLoop(settings, state, None)
-    ingest.before_apply = lambda batch: asked.append((list(batch.interactions.item_ids), state.num_events))
+    ingest.hooks.before_apply = lambda batch: asked.append((list(batch.interactions.item_ids), state.num_events))
     ingest.start()
     try:
         deadline = Deadline.after(60.0)

@@ -179,12 +179,12 @@ class Server:
         loaded = self._loaded = await asyncio.shield(self._loading)
         positions = PositionWaiters(loop, lambda offsets: loaded.answering.state.has_reached(offsets))
         trainings = TrainingFolder.beside_models(self._settings)
-        loaded.ingest.before_apply = loaded.quality.measure
-        loaded.ingest.on_advance = positions.notify_and_give_way
+        loaded.ingest.hooks.before_apply = loaded.quality.measure
+        loaded.ingest.hooks.on_advance = positions.notify_and_give_way
         if self._traced_records is not None:
-            loaded.ingest.on_applied = self._traced_records.note
-        loaded.ingest.on_durable = loaded.note_deletions
-        loaded.ingest.blocked_by = functools.partial(stream_problem, loaded.guards)
+            loaded.ingest.hooks.on_applied = self._traced_records.note
+        loaded.ingest.hooks.on_durable = loaded.note_deletions
+        loaded.ingest.hooks.blocked_by = functools.partial(stream_problem, loaded.guards)
 
         def answer_from(new: Answering) -> Answering:
             """Answer from a state, and return what answered before; quick, and from any thread."""

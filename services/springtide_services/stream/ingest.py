@@ -1,17 +1,15 @@
 """The ingest loop: reads the events topic into the live state."""
 
-import dataclasses
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
 import structlog
 from kafka.errors import KafkaError
 
 from springtide.checkpoint import Checkpoint, CheckpointStore
-from springtide.clock import Deadline, wall_ms
+from springtide.clock import Deadline
 from springtide.errors import (
     BrokerError,
     CheckpointError,
@@ -21,30 +19,27 @@ from springtide.errors import (
     PoisonError,
     RebuildError,
 )
-from springtide.events import EventDecoder, RawEvent
-from springtide.events.attribute_kinds import AttributeKindCheck
-from springtide.events.decoding import Decoder
-from springtide.events.model import EventBatch
+from springtide.events import EventDecoder
 from springtide.settings.model import Settings
-from springtide.state import LiveState, StateSnapshot, StreamGap, StreamPosition
+from springtide.state import LiveState, StateSnapshot, StreamPosition
 from springtide_services.stream.arrivals import Arrivals
-from springtide_services.stream.broken_records import BrokenRecords
 from springtide_services.stream.broker_errors import Problem, explain
 from springtide_services.stream.checkpointing import Checkpointer
 from springtide_services.stream.current_problem import CurrentProblem, LastingProblem
 from springtide_services.stream.dead_letters import DeadLetterWriter
 from springtide_services.stream.group_offsets import GroupOffsets
 from springtide_services.stream.ignored_events import IgnoredEvents
+from springtide_services.stream.ingest_hooks import IngestHooks
 from springtide_services.stream.ingest_status import IngestStatus
 from springtide_services.stream.journaled_topics import JournaledTopics
 from springtide_services.stream.known_lag import KnownLag
-from springtide_services.stream.lost_offsets import skip_lost_events, very_first_position
-from springtide_services.stream.missed_letters import write_missed_letters
 from springtide_services.stream.poison import Poison
 from springtide_services.stream.poll_parts import parts_of
+from springtide_services.stream.record_taking import RecordTaker
 from springtide_services.stream.source import KafkaSource
+from springtide_services.stream.stream_opening import StreamOpening
 from springtide_services.stream.succession import Succession
-from springtide_services.stream.topics import check_connection, make_missing_topics
+from springtide_services.stream.topics import check_connection
 from springtide_services.stream.writer_role import WriterRole
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -75,15 +70,8 @@ class IngestLoop:
         role: Whether this process writes checkpoints and dead letters now; None if it always does.
 
     Attributes:
-        before_apply: Called by the ingest thread with each batch before it is applied, once the stream is caught up;
-            must be quick, and must not raise.
+        hooks: What others do when ingest has come to a point of its work.
         poison: What happens if events break the state.
-        on_durable: Called by the thread that writes checkpoints with what it has written; must be quick, and must not
-            raise.
-        on_advance: Called by the ingest thread as soon as the position has advanced, before all else; must be quick.
-        on_applied: Called by the ingest thread with records that were applied, and when they were taken, in nanoseconds
-            since the Unix epoch; must be quick, and must not raise. None calls nothing.
-        blocked_by: Returns what others wrote that the ingest thread waits for, and that does not return; by any thread.
     """
 
     def __init__(
@@ -98,11 +86,7 @@ class IngestLoop:
         journal: JournaledTopics | None = None,
         role: WriterRole | None = None,
     ) -> None:
-        self.before_apply: Callable[[EventBatch], None] | None = None
-        self.on_advance: Callable[[], None] | None = None
-        self.on_applied: Callable[[Sequence[RawEvent], int], None] | None = None
-        self.on_durable: Callable[[StateSnapshot], None] | None = None
-        self.blocked_by: Callable[[], LastingProblem | None] = lambda: None
+        self.hooks = IngestHooks()
         self.poison = Poison()
         self._settings = settings
         self._succession = Succession(state)
@@ -114,23 +98,25 @@ class IngestLoop:
         self._journal = journal
         # With a journal, what was published before ``stop`` is read: until when, and for how long nothing may come.
         self._last_turn: tuple[Deadline, Deadline] | None = None
-        self._decoders = decoders
-        self._decoder = self._make_decoder(state)
-        self._dead_letters: Counter[str] = Counter()
-        self._num_applied = 0
         self._letter_writer = DeadLetterWriter(settings.kafka)
         self._letter_writer.is_counting = why_not is not None
         self._checkpointer.before_write = self._letter_writer.file.forget_deleted
-        self._lost_position = lost_position
-        self._skips_lost_once = skip_lost
-        self._skips_damage_once = skip_lost  # Until the stream is caught up.
-        self._is_held = False
         self._problem = CurrentProblem()
         self._lag = KnownLag()
         self._is_holding = False
         self._is_connected = False
         last = self._checkpointer.last
         self._arrivals = Arrivals(None if last is None or state.position is None else last.created_ms)
+        self._taker = RecordTaker(
+            *(settings, self._succession, self._arrivals, self.poison, self._letter_writer, self.hooks, decoders)
+        )
+        self._taker.on_moved = self._tell_moved
+        self._opening = StreamOpening(
+            *(settings.kafka, self._succession, self._checkpointer, self._arrivals, self._problem),
+            journal=journal,
+            skip_lost=skip_lost,
+            lost_position=lost_position,
+        )
         self._ignored_events = IgnoredEvents()
         self._ignored_events.look_at(state)
         self._failure: BaseException | None = None
@@ -170,7 +156,7 @@ class IngestLoop:
         self._stopping.set()
         while self._thread.is_alive():
             self._thread.join(_TURN_S)
-            if (blocked := self.blocked_by()) is not None:
+            if (blocked := self._blocked_by()) is not None:
                 logger.error("ingest_left_behind", error=blocked.problem.message)
                 return
         if self._journal is not None:
@@ -186,15 +172,15 @@ class IngestLoop:
             lag_age_s=lag_age_s,
             silent_partitions=silent_partitions,
             is_connected=self._is_connected,
-            problem=self._problem.lasting or self.blocked_by(),
+            problem=self._problem.lasting or self._blocked_by(),
             gaps=served.gaps,
-            dead_letters=dict(self._dead_letters),
+            dead_letters=self._taker.dead_letters,
             num_letters_not_written=self._letter_writer.num_not_written,
             num_duplicates=served.seen_events.num_duplicates,
             num_changed_duplicates=served.seen_events.num_changed,
-            num_applied=self._num_applied,
+            num_applied=self._taker.num_applied,
             checkpoints=self._checkpointer.counts,
-            num_ignored=self._decoder.num_ignored,
+            num_ignored=self._taker.num_ignored,
             last_checkpoint_ms=None if last is None else last.created_ms,
             failure=self._failure,
         )
@@ -264,7 +250,7 @@ class IngestLoop:
             if self._succession.is_late():
                 self._give_up_succession(RebuildError("it could not be read as far as the graph that is served"))
             if self._succession.begin():
-                self._decoder = self._make_decoder(self._state)
+                self._taker.follow_state()
             reached = self._state.position
             try:
                 reached = self._open_and_read()
@@ -292,40 +278,20 @@ class IngestLoop:
         """Read until the source must be opened again; return the position at which it was opened."""
         check_connection(self._settings.kafka)
         try:
-            with self._open() as source:
+            with self._opening.open(self._taker, self._stopping) as source:
+                self._is_connected = True
                 reached = source.position
-                self._read(source, self._letter_writer)
+                self._read(source)
                 return reached
         except OffsetsLostError as error:
-            return self._skip_lost(error)
+            return self._opening.skip_lost(error)
         finally:
             self._is_connected = False
             self._lag.forget()
 
-    def _skip_lost(self, error: OffsetsLostError) -> StreamPosition | None:
-        """Move the position past the lost events if the settings say so; else raise the error.
-
-        Raises:
-            OffsetsLostError: If nothing may be skipped, or the broker has all events.
-            BrokerProblemError: If the broker has no such topic, or does not answer.
-        """
-        if self._succession.is_passing:
-            raise error
-        kafka, position = self._settings.kafka, self._state.position or self._lost_position
-        is_same_topic = position is not None and position.topic == kafka.topic
-        if position is None or not (self._skips_lost_once or (kafka.on_lost == "skip" and is_same_topic)):
-            raise error
-        last = self._checkpointer.last
-        read_until_ms = self._arrivals.read_at_ms or (None if last is None else last.created_ms)
-        position, gaps = skip_lost_events(kafka, position, read_until_ms)
-        if not gaps:
-            raise error
-        self._skip(position, gaps)
-        return position
-
     def count_dead_letters(self, counts: Mapping[str, int]) -> None:
         """Add to the status what another thread has put away, by reason."""
-        self._dead_letters.update(counts)
+        self._taker.count_dead_letters(counts)
 
     def _await_whole_state(self, error: PoisonError) -> None:
         """Serve the broken state on, but write nothing of it, until a whole one is to follow."""
@@ -367,7 +333,7 @@ class IngestLoop:
         with self._moved:
             self._moved.notify_all()
 
-    def _read(self, source: KafkaSource, dead_letters: DeadLetterWriter) -> None:
+    def _read(self, source: KafkaSource) -> None:
         """Read until ``stop`` is called, or until the source must be opened again."""
         state, timeout_ms = self._state, self._settings.kafka.poll_timeout_ms
         while not self._must_end() and source.check():
@@ -379,24 +345,24 @@ class IngestLoop:
             if records and self._last_turn is not None:
                 self._last_turn = self._last_turn[0], Deadline.after(_QUIET_END_S)
             broken = source.take_broken()
-            self._put_away(broken, dead_letters)
+            self._taker.put_away(broken)
             for part in parts_of(records, is_live=self._arrivals.has_caught_up):
                 if self._journal is not None:
                     self._journal.append(part)
-                self._take(part, dead_letters)
-            self._pass_over(broken)
+                self._taker.take(part)
+            self._taker.pass_over(broken)
             with self.poison.naming(state):
                 if self._arrivals.has_caught_up or not records:  # Else more follow at once, as far as is known.
                     state.settle()
                 state.reclaim(time.monotonic())
-            self._look_at_held(source)
+            self._opening.look_at_held(source)
             self._write_if_due()
             lag = source.lag()
             self._lag.note(lag)
             if lag.num_events == lag.num_held:  # All is read that can be.
                 self._arrivals.has_caught_up = True
-                self._skips_damage_once = self._skips_damage_once and self._is_held
-                if not self._is_held:
+                self._opening.note_caught_up()
+                if not self._opening.is_held:
                     self._problem.clear()
 
     def _must_end(self) -> bool:
@@ -412,107 +378,25 @@ class IngestLoop:
             self._last_turn = Deadline.after(_LAST_READ_S), Deadline.after(_QUIET_END_S)
         return any(deadline.is_over() for deadline in self._last_turn)
 
-    def _take(self, records: list[RawEvent], dead_letters: DeadLetterWriter) -> None:
-        """Apply some records, and move the position past them."""
-        state = self._state
-        started_ns = 0 if self.on_applied is None else time.time_ns()
-        batches, refusals = self._decoder.decode(records, wall_ms())
-        refusals = self._succession.new_refusals(refusals)
-        if refusals:  # Before the position moves past them: a crash repeats dead letters, never loses one.
-            self._dead_letters.update(dead_letters.write(refusals))
-        for batch in map(state.without_duplicates, batches):
-            if self.before_apply is not None and self._arrivals.has_caught_up and not self._succession.is_passing:
-                self.before_apply(batch)
-            with self.poison.naming(state, records):
-                state.apply(batch, more_follow=True)
-            if not self._succession.is_passing:
-                self._num_applied += batch.num_events
-            if not self._letter_writer.is_counting:
-                self._letter_writer.file.note_deleted(delete.node_id for delete in batch.deletes)
-        if self.on_applied is not None:
-            self.on_applied(records, started_ns)
-        state.note_time(self._arrivals.came_ms(records[-1].timestamp_ms))
-        # Records of one partition are in order, so the last one's offset wins.
-        state.advance({record.partition: record.offset + 1 for record in records})
-        self._tell_moved()
-
-    def _put_away(self, broken: Sequence[BrokenRecords], dead_letters: DeadLetterWriter) -> None:
-        """Write what cannot be read to the dead letters, before the position moves past any of it."""
-        if refusals := self._succession.new_refusals([each.refusal for each in broken]):
-            self._dead_letters.update(dead_letters.write(refusals))
-
-    def _pass_over(self, broken: Sequence[BrokenRecords]) -> None:
-        reached = self._state.next_offsets
-        beyond = [each for each in broken if each.next_offset > reached.get(each.record.partition, 0)]
-        if beyond:
-            self._state.advance({each.record.partition: each.next_offset for each in beyond})
-            self._tell_moved()
-
-    def _look_at_held(self, source: KafkaSource) -> None:
-        """Say which partitions cannot be read on, or skip what cannot be read in them, if the settings say so."""
-        if self._skips_damage_once or self._settings.kafka.on_lost == "skip":
-            for number in [number for number, held in source.held.items() if held.may_be_skipped]:
-                position = self._state.position
-                assert position is not None, "what is read has a position"
-                first, next_offset = source.skip_damage(number)
-                gap = StreamGap(
-                    position.topic, number, first, next_offset, "damaged", wall_ms(), self._arrivals.read_at_ms
-                )
-                next_offsets = {**position.next_offsets, number: next_offset}
-                self._skip(dataclasses.replace(position, next_offsets=next_offsets), [gap])
-        was_held, self._is_held = self._is_held, bool(source.held)
-        if self._is_held:
-            self._problem.report(source.held_problem())
-        elif was_held:
-            self._problem.clear()
+    def _blocked_by(self) -> LastingProblem | None:
+        return None if self.hooks.blocked_by is None else self.hooks.blocked_by()
 
     def _note_durable(self, checkpoint: Checkpoint, snapshot: StateSnapshot) -> None:
         """Tell others that a checkpoint is on the disk; called by the thread that wrote it."""
         self._group_offsets.commit(checkpoint)
         if self._journal is not None:
             self._journal.prune()
-        if self.on_durable is not None:
-            self.on_durable(snapshot)
-
-    def _skip(self, position: StreamPosition, gaps: Sequence[StreamGap]) -> None:
-        for gap in gaps:
-            logger.warning("events_skipped", **dataclasses.asdict(gap))
-        self._state.skip_to(position, gaps)
-        self._checkpointer.ask()  # A restart must find the new position.
-
-    def _open(self) -> KafkaSource:
-        if self._journal is not None and self._journal.bring_up_to_date(
-            *(self._state, lambda records: self._take(records, self._letter_writer), self._stopping),
-            skips_lost=self._skips_lost_once,
-            has_lost_checkpoints=self._lost_position is not None,
-        ):
-            self._checkpointer.ask()  # What reads the log again, such as after poison, begins in the topic of now.
-        kafka, position = self._settings.kafka, self._state.position
-        if position is None and self._lost_position is not None:
-            # Not the state's before it was opened there: else an empty state would be written at the end.
-            position = self._lost_position = very_first_position(kafka, self._lost_position)
-        if position is None:  # With a position, its topic must exist: a recreated one would lack the events.
-            make_missing_topics(kafka, {kafka.topic: kafka.num_partitions})
-        source = KafkaSource(kafka, position)
-        self._state.position = source.position  # Partitions that are new begin there.
-        self._is_connected = True
-        self._skips_lost_once = False
-        self._problem.clear_if_connected()
-        logger.info("reading", **dataclasses.asdict(source.position))
-        return source
+        if self.hooks.on_durable is not None:
+            self.hooks.on_durable(snapshot)
 
     @property
     def _state(self) -> LiveState:
         return self._succession.current
 
-    def _make_decoder(self, state: LiveState) -> Decoder:
-        kinds = AttributeKindCheck(self._settings.attributes, state.settled_kind)
-        return Decoder(state.rules, self._settings.events, kinds, self._decoders, names=state.known_names)
-
     def _give_up_succession(self, error: BaseException) -> bool:
         has_given_up = self._succession.give_up(error)
         if has_given_up:
-            self._decoder = self._make_decoder(self._state)
+            self._taker.follow_state()
         return has_given_up
 
     def _pause(self, pause_s: float) -> None:
@@ -524,7 +408,7 @@ class IngestLoop:
     def _write_if_due(self, *, may_read: bool = True) -> None:
         """Take up a role that has changed, then begin to write a checkpoint if one is due."""
         if self._role is not None and (may_read or self._role.is_writer) and not self._succession.is_passing:
-            self._role.turn(self._state, self, self._write_missed_letters)
+            self._role.turn(self._state, self, self._taker.write_missed_letters)
         self._checkpointer.write_if_due()
 
     def become_writer(self) -> None:
@@ -537,22 +421,10 @@ class IngestLoop:
         self._letter_writer.is_counting = True
         self._checkpointer.become_reader(reason)
 
-    def _write_missed_letters(self, since: StreamPosition | None, state: LiveState) -> Counter[str]:
-        if not self._dead_letters or state.position is None:
-            return Counter()  # What this process has read had none.
-        self._letter_writer.is_counting = False
-        try:
-            return write_missed_letters(
-                *(self._settings.kafka, since, state.position),
-                *(self._make_decoder(state), self._letter_writer.write),
-            )
-        finally:
-            self._letter_writer.is_counting = True
-
     def _tell_moved(self) -> None:
-        if self.on_advance is not None:
-            self.on_advance()
-        if not self._is_held:
+        if self.hooks.on_advance is not None:
+            self.hooks.on_advance()
+        if not self._opening.is_held:
             self._problem.clear()
         self._arrivals.note_read()
         self._ignored_events.look_at(self._state)

@@ -191,7 +191,7 @@ def _ingest(settings: Settings, end: dict[int, int], num: int) -> float:
     state = LiveState(settings, make_context_weights(settings.ranking, load_plugins()))
     ingest = IngestLoop(settings, state, None)
     clock = _Clock()
-    ingest.on_advance = lambda: clock.advance(state.num_events)
+    ingest.hooks.on_advance = lambda: clock.advance(state.num_events)
     ingest.start()
     try:
         assert ingest.wait_for(end, Deadline.after(_TIMEOUT_S)), ingest.status()
