@@ -84,11 +84,7 @@ class QueryScores:
 
     def add_apart(self, rows: Rows) -> None:
         """Score rows by themselves that are not yet; int32 ``[n]``, ascending, each once."""
-        both = np.union1d(rows, self.apart)
-        of_both = np.full(len(both), -np.inf, np.float32)
-        of_both[np.searchsorted(both, rows)] = self.of_unseen(rows)
-        of_both[np.searchsorted(both, self.apart)] = self.of_apart
-        self.apart, self.of_apart = both, of_both
+        self.apart, self.of_apart = _merged(rows, self.of_unseen(rows), self.apart, self.of_apart)
 
     def _scored_apart(self, query: BoundQuery) -> tuple[Rows, Array]:
         """Return the rows that are not scored as unseen items are, ascending, and their scores."""
@@ -126,3 +122,19 @@ def _cosines(scorer: Scorer, user: LiveUser, rows: Rows) -> Array:
     if table is None or user.vector is None or not len(rows):
         return np.zeros(len(rows), np.float32)
     return kernels.cosines_of(user.vector, table.vectors, rows)
+
+
+def _merged(rows: Rows, scores: Array, others: Rows, of_others: Array) -> tuple[Rows, Array]:
+    """Return rows and others, all ascending, and their scores; those of the others where both have a row.
+
+    There are more rows than others, as a rule: to sort them all anew would take longer.
+    """
+    if not len(others):
+        return rows, scores
+    at = rows.searchsorted(others)
+    is_among = rows.take(at, mode="clip") == others if len(rows) else np.zeros(len(others), bool)
+    scores[at[is_among]] = of_others[is_among]
+    if is_among.all():
+        return rows, scores
+    at, others, of_others = at[~is_among], others[~is_among], of_others[~is_among]
+    return np.insert(rows, at, others), np.insert(scores, at, of_others)

@@ -34,7 +34,7 @@ class RelatedScores:
 
     def of(self, rows: npt.NDArray[np.integer[Any]]) -> Array:
         """Return the total of rows, in any order, float32 ``[n]``; 0 for those that are not related."""
-        return values_at(self.total, self.rows, rows)
+        return self.total if rows is self.rows else values_at(self.total, self.rows, rows)
 
 
 NOTHING_RELATED = RelatedScores(np.empty(0, np.int32), {}, np.empty(0, np.float32))

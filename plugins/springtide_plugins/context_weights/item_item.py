@@ -15,25 +15,25 @@ Int32s = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
 _GRAM_ROWS = 512  # Of items, multiplied at once: a sparse product of all would take thrice the memory.
-_SMALLEST = 1e-4  # Smaller weights say nothing: the floor is a hundred times as large.
+_LEVELS = 127  # Of either sign, in a byte.
 
 
 class ItemItem(ContextWeight):
     """How much the items of a user's history speak for an item: the sum of their item-item weights, over a floor.
 
     The weights are those of the matrix with a diagonal of 0 that reproduces the users' items best, in squared error
-    (EASE: Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data, equation 8). Each item keeps its greatest
-    positive ones. With the sum ``e`` of an item, its log lift is ``log((max(e, 0) + floor) / floor)``: 0 for items of
-    which no weight speaks. Where a long history speaks for more than ``max_related``, lifts are over the next greatest
-    sum in place of 0: a step between the last item that is taken and the next would say more than the weights do. The
-    weights are learned in trainings; the history is the user's at the moment.
+    (EASE: Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data, equation 8). All count, the negative ones
+    too: without these, or with few for each item, nothing is gained (record 0021). They are kept in bytes. With the sum
+    ``e`` of an item, its log lift is ``log((max(e, 0) + floor) / floor)``: 0 for items that are not spoken for. Where a
+    history speaks for more than ``max_related``, lifts are over the next greatest sum in place of 0: a step between
+    the last item that is taken and the next would say more than the weights do. The weights are learned in trainings;
+    the history is the user's at the moment.
 
     Args:
         l2: L2 penalty, in users.
-        neighbours: Other items that an item speaks for, at most.
-        max_related: Items that a history speaks for, at most: those with the greatest sums.
+        max_related: Items that a history speaks for, at most: those with the greatest sums. None for all.
         max_items: Number of most popular items that have weights. The fit takes time in proportion to its cube, and its
-            square times 12 bytes of memory.
+            square times 12 bytes of memory; a model holds its square of bytes.
         floor: The sum at which the lift is 2.
     """
 
@@ -42,24 +42,21 @@ class ItemItem(ContextWeight):
     def __init__(
         self,
         l2: PositiveFloat = 500.0,
-        neighbours: PositiveInt = 200,
-        max_related: PositiveInt = 1_500,
+        max_related: PositiveInt | None = None,
         max_items: PositiveInt = 5_000,
         floor: PositiveFloat = 0.02,
     ) -> None:
         self._l2 = l2
-        self._neighbours = neighbours
         self._max_related = max_related
         self._max_items = max_items
         self._floor = floor
-        self._fitted: _Neighbours | None = None
+        self._fitted: _Weights | None = None
 
     def fit(self, interactions: Observed, num_users: int, num_items: int) -> Mapping[str, npt.NDArray[Any]]:
-        """Return the greatest positive weights of each of the most popular items.
+        """Return the weights between the most popular items.
 
-        ``kept`` int32 ``[n]``, ascending, are the rows of these items; ``pointers`` int64 ``[n + 1]``, ``targets``
-        int32 and ``values`` float32 the weights as a sparse matrix by rows: from an item to those that it speaks for,
-        as positions in ``kept``, ascending.
+        ``kept`` int32 ``[n]``, ascending, are the rows of these items; ``weights`` int8 ``[n, n]`` how much the item of
+        a row speaks for that of a column, in ``scales`` of the column, float32 ``[n]``.
         """
         from scipy import sparse
 
@@ -76,7 +73,8 @@ class ItemItem(ContextWeight):
         of_kept = position[items[is_kept]], users[is_kept]
         ones = np.ones(len(of_kept[0]), np.float32)
         seen = sparse.csr_array((ones, of_kept), shape=(num_kept, num_users))
-        return {"kept": kept, **self._strongest(self._inverse(seen, seen.T.tocsr()))}
+        weights, scales = _in_bytes(self._inverse(seen, seen.T.tocsr()))
+        return {"kept": kept, "weights": weights, "scales": scales}
 
     def _inverse(self, by_item: Any, by_user: Any) -> Floats:
         """Return the upper half of the inverse of the regularised numbers of common users, float32 ``[n, n]``."""
@@ -86,28 +84,11 @@ class ItemItem(ContextWeight):
             gram[first : first + _GRAM_ROWS] = (by_item[first : first + _GRAM_ROWS] @ by_user).toarray()
         return upper_inverse(gram, self._l2, "item_item")
 
-    def _strongest(self, inverse: Floats) -> dict[str, npt.NDArray[Any]]:
-        """Return the greatest positive weights of each item; the upper half of the inverse is overwritten."""
-        diagonal = np.diag(inverse).copy()
-        upper = np.triu(inverse, 1)
-        counts, targets, values = [], [], []
-        for row in range(len(inverse)):
-            weights = upper[row] + upper[:, row]
-            weights /= -diagonal
-            found = np.flatnonzero(weights > _SMALLEST)
-            if len(found) > self._neighbours:
-                order = np.argsort(-weights[found], kind="stable")[: self._neighbours]
-                found = np.sort(found[order])
-            counts.append(len(found))
-            targets.append(found.astype(np.int32))
-            values.append(weights[found])
-        pointers = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return {"pointers": pointers, "targets": np.concatenate(targets), "values": np.concatenate(values)}
-
     def adopted(self, fitted: Mapping[str, npt.NDArray[Any]], item_rows: Int32s) -> "ItemItem":
         """Return a weight that speaks by these item-item weights."""
-        made = ItemItem(self._l2, self._neighbours, self._max_related, self._max_items, self._floor)
-        made._fitted = _Neighbours(fitted, item_rows)
+        made = ItemItem(self._l2, self._max_related, self._max_items, self._floor)
+        if "weights" in fitted:  # Versions before kept a sparse matrix: they go on without it.
+            made._fitted = _Weights(fitted, item_rows)
         return made
 
     def related(self, history: History, moment: Moment) -> RelatedItems | None:
@@ -119,10 +100,39 @@ class ItemItem(ContextWeight):
         if not len(rows):
             return None
         floor = np.float32(self._floor)
-        return RelatedItems(rows, np.log((sums + floor) / (least + floor))[None, :])
+        sums += floor
+        sums /= least + floor
+        return RelatedItems(rows, np.log(sums, out=sums)[np.newaxis])
 
 
-class _Neighbours:
+def _in_bytes(inverse: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """Return the weights ``-inverse / diagonal``, int8 ``[n, n]``, and what one is worth in each column, float32.
+
+    The diagonal is 0. The greatest weight of each column is the greatest number of a byte.
+
+    Args:
+        inverse: float32 ``[n, n]``, its upper half; it is overwritten.
+    """
+    count = len(inverse)
+    diagonal = np.diag(inverse).copy()
+    np.fill_diagonal(inverse, 0.0)
+    for first in range(0, count, _GRAM_ROWS):
+        last = min(first + _GRAM_ROWS, count)
+        inverse[last:, first:last] = inverse[first:last, last:].T
+        block = np.triu(inverse[first:last, first:last])
+        inverse[first:last, first:last] = block + block.T
+    weights = np.empty((count, count), np.int8)
+    greatest = np.zeros(count, np.float32)
+    for first in range(0, count, _GRAM_ROWS):
+        np.maximum(greatest, np.abs(inverse[first : first + _GRAM_ROWS]).max(0), out=greatest)
+    levels = np.where(greatest > 0, _LEVELS / np.maximum(greatest, np.finfo(np.float32).tiny), 0.0).astype(np.float32)
+    for first in range(0, count, _GRAM_ROWS):
+        block = inverse[first : first + _GRAM_ROWS] * -levels
+        weights[first : first + _GRAM_ROWS] = np.rint(block, out=block)
+    return weights, greatest / (_LEVELS * diagonal)
+
+
+class _Weights:
     """The weights from each item to others, by live rows.
 
     Args:
@@ -131,36 +141,35 @@ class _Neighbours:
     """
 
     def __init__(self, fitted: Mapping[str, npt.NDArray[Any]], item_rows: Int32s) -> None:
-        self._pointers, self._targets, self._values = (fitted[name] for name in ("pointers", "targets", "values"))
-        self._live_rows = live = item_rows[fitted["kept"]]
-        self._position = np.full(int(live.max(initial=-1)) + 1, -1, np.int32)
-        known = np.flatnonzero(live >= 0)
-        self._position[live[known]] = known
+        self._weights, self._scales = fitted["weights"], fitted["scales"]
+        live_rows = item_rows[fitted["kept"]]
+        self._position = np.full(int(live_rows.max(initial=-1)) + 1, -1, np.int32)
+        known = np.flatnonzero(live_rows >= 0)
+        self._position[live_rows[known]] = known
+        order = known[np.argsort(live_rows[known])]
+        self._rows = live_rows[order]
+        # The columns in the order of live rows; None where they are in it already.
+        self._order = None if np.array_equal(order, np.arange(len(live_rows))) else order
 
-    def greatest(self, items: Int32s, count: int) -> tuple[Int32s, Floats, np.float32]:
+    def greatest(self, items: Int32s, count: int | None) -> tuple[Int32s, Floats, np.float32]:
         """Return the live rows of the items with the greatest sums of weights, ascending, these sums, and the next one.
 
         The next one is the greatest sum of all others; 0 where there are no more than ``count``.
 
         Args:
             items: int32, ascending: rows of the items whose weights are added.
-            count: How many items, at most; fewer where several have the next sum.
+            count: How many items, at most; fewer where several have the next sum. None for all above 0.
         """
         known = self._position[items[: items.searchsorted(len(self._position))]]
-        # In the order of the fit, not of live rows: two servers add the same numbers in the same order.
-        known = np.sort(known[known >= 0])
-        positions, sums = sums_of(known, self._pointers, self._targets, self._values)
-        rows = self._live_rows[positions]
-        is_live = rows >= 0
-        if not is_live.all():
-            rows, sums = rows[is_live], sums[is_live]
+        known = known[known >= 0]
         least = np.float32(0.0)
-        if len(rows) > count:
+        if not len(known):
+            return known, np.empty(0, np.float32), least
+        sums = sums_of(known, self._weights, self._scales)
+        if self._order is not None:
+            sums = sums[self._order]
+        if count is not None and len(sums) > count:
             at = len(sums) - count - 1
-            least = np.partition(sums, at)[at]
-            is_greater = sums > least
-            rows, sums = rows[is_greater], sums[is_greater]
-        if (rows[1:] < rows[:-1]).any():
-            order = np.argsort(rows)
-            rows, sums = rows[order], sums[order]
-        return rows, sums, least
+            least = max(least, np.partition(sums, at)[at])
+        is_greater = sums > least
+        return self._rows[is_greater], sums[is_greater], least

@@ -3,9 +3,6 @@
 import numpy as np
 import numpy.typing as npt
 
-Int32s = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float32]
-
 def sums_of(
-    sources: Int32s, pointers: npt.NDArray[np.int64], targets: Int32s, values: Floats
-) -> tuple[Int32s, Floats]: ...
+    sources: npt.NDArray[np.int32], weights: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]: ...

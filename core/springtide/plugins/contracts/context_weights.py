@@ -185,8 +185,8 @@ class ContextWeight:
         """Return what the user's history says of items, whether they had them or not; None if it says nothing.
 
         For all other items the terms are 0. The exponents of items in the history are those for seen items, the others'
-        those for unseen ones. Each request scores all these items by themselves, so they should be a few hundred, and
-        at most a few thousand. A weight without an own ``related`` costs nothing.
+        those for unseen ones. Each request scores all these items by themselves, so they should be some thousand at
+        most. A weight without an own ``related`` costs nothing.
 
         Args:
             history: The user's, with what a request tells of; not empty.
