@@ -21,7 +21,7 @@ from springtide_services.termination import interrupt_on_signals
 def tune(
     dataset: Annotated[str, typer.Argument(help="A public data set by name, or a file of your own events.")],
     settings: SettingsPath = None,
-    minutes: Annotated[float, typer.Option(min=0.01, help="How long to search.")] = 10.0,
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to search, before the judging.")] = 10.0,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Number of trials in all. Default: as many as fit into the time.")
     ] = None,
@@ -30,12 +30,16 @@ def tune(
     study: Annotated[
         Path, typer.Option(help="Trials file; run the same command again to continue.", metavar="PATH")
     ] = Path("springtide-state/tuning.jsonl"),
+    cuts: Annotated[int, typer.Option(min=1, max=8, help="Moments that each trial is measured at.")] = 3,
+    judge_seeds: Annotated[
+        int, typer.Option(min=1, help="Seeds of the judging on the test set, of the settings before and after.")
+    ] = 3,
     columns: Columns = "",
     time_unit: TimeUnit = None,
     time_format: TimeFormat = None,
     encoding: Encoding = None,
 ) -> None:
-    """Search for better settings on your data, by NDCG on a validation set just before the test set of `evaluate`."""
+    """Search for better settings by NDCG at several moments, and judge them on the test set of `evaluate`, unseen."""
     interrupt_on_signals()
     refuse_without("train")
     loaded = load_settings(settings)
@@ -52,5 +56,7 @@ def tune(
         seed=seed,
         out=out,
         trials_path=study,
+        num_cuts=cuts,
+        num_judge_seeds=judge_seeds,
         options=read_options(columns, time_unit, time_format, encoding),
     )

@@ -4,16 +4,17 @@ import importlib.util
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.progress import Progress as Bars
 
 from springtide.errors import SettingsError, SpringtideError, TrainingError
-from springtide.evaluation.protocols import TrainTestProtocol
-from springtide.evaluation.tuning.objective import Trial, ndcg_of, score
-from springtide.evaluation.tuning.search_space import (
+from springtide.evaluation.measures.mean_metrics import Arrays
+from springtide.evaluation.tuning.cuts import Cuts
+from springtide.evaluation.tuning.dimensions import (
     LOSS,
     Choices,
     Dimension,
@@ -23,6 +24,7 @@ from springtide.evaluation.tuning.search_space import (
     present_values,
     with_values,
 )
+from springtide.evaluation.tuning.objective import Trial, compare_trials, ndcg_of, score_of_cuts
 from springtide.evaluation.tuning.trials import TrialsFile
 from springtide.settings.model import Settings
 from springtide.training.loop import Progress
@@ -31,7 +33,8 @@ from springtide_services.terminal import StageBars
 if TYPE_CHECKING:
     import optuna
 
-_KEPT_SHARE = 0.6  # Of the best trial's values, kept in the next: with a few dozen trials, search near the best.
+_NUM_CHANGED = 3.0  # Of the best trial's values that change in the next, on average: few trials search near the best.
+_MAX_REDRAWS = 20  # Of a proposal that was tried already.
 _MAX_SLOWDOWN = 3.0  # A trial is abandoned after this many times the seconds of the present settings.
 _MIN_LIMIT_S = 10.0  # Shorter times vary too much by chance to abandon a trial.
 
@@ -92,12 +95,12 @@ class Search:
         return self.trials[0] if self.trials and not self.trials[0].failure else None
 
     def best_first(self) -> list[Trial]:
-        """Return the trials that did not fail, the best first; equal ones in the order of their numbers."""
+        """Return the trials that were measured on all cuts, the best first; equal ones by their numbers."""
         if self.present is None:
             return []
-        present = self.present.ndcg
-        succeeded = [trial for trial in self.trials if not trial.failure]
-        return sorted(succeeded, key=lambda trial: -score(trial.ndcg, present))
+        present = self.present
+        measured = [trial for trial in self.trials if not trial.failure and not trial.is_given_up]
+        return sorted(measured, key=lambda trial: -score_of_cuts(trial, present))
 
     def show_progress(self, now: Progress) -> None:
         """Show the progress of a trial, and stop it if it takes too long.
@@ -113,11 +116,15 @@ class Search:
         if time.monotonic() > limit:
             raise TrainingError(f"it takes more than {_MAX_SLOWDOWN:g} times as long as the present settings")
 
-    def run(self, protocol: TrainTestProtocol, deadline: float, num_trials: int | None) -> None:
+    def without_limits(self) -> None:
+        """Let what is measured from now on take as long as it does."""
+        self._abandon_at = math.inf, math.inf
+
+    def run(self, cuts: Cuts, deadline: float, num_trials: int | None) -> None:
         """Make trials until the time is up or there are enough; Ctrl-C stops the search and keeps the trials so far.
 
         Args:
-            protocol: Measures a trial; its progress goes to ``show_progress``.
+            cuts: Measures a trial; its progress goes to ``show_progress``.
             deadline: Monotonic clock, seconds. A trial that would probably end later does not start, except the first
                 one, which the others are compared with.
             num_trials: Number of trials in all, those of earlier runs included; None for as many as fit.
@@ -132,7 +139,7 @@ class Search:
                 if self.present is not None and self._usual_seconds() > left_s:
                     break
                 self._bars.update(overall, note=self._note(left_s))
-                self._keep(*self._next_trial(protocol, deadline))
+                self._keep(*self._next_trial(cuts, deadline))
                 self._bars.update(overall, advance=1)
         except OutOfTimeError:
             self._bars.console.print("the last trial did not end in time and is not counted")
@@ -143,22 +150,31 @@ class Search:
         self._stages.clear()
         self._bars.update(overall, note=self._note(0.0))
 
-    def _next_trial(self, protocol: TrainTestProtocol, deadline: float) -> tuple[Trial, Mapping[str, Any]]:
-        """Make the next trial, and return it with the metrics of each query."""
+    def _next_trial(self, cuts: Cuts, deadline: float) -> tuple[Trial, Arrays]:
+        """Make the next trial, and return it with the metrics of each query, the names led by the cut's number."""
         number = len(self.trials)
         values = self._next_values()
         started = time.monotonic()
-        if self.present is None:
-            self._abandon_at = math.inf, math.inf
-        else:
+        self.without_limits()
+        if self.present is not None:
             self._abandon_at = started + max(_MIN_LIMIT_S, _MAX_SLOWDOWN * self.present.seconds), deadline
-        trial, arrays = Trial(self._study, number, values), {}
+        trial, found = Trial(self._study, number, values), []
         try:
-            measured = protocol.measure_model(with_values(self._settings, self._space, values))
-            ndcg = ndcg_of(measured)
-            num_users = max(measured.measurement.segments[segment].num_users for segment in ndcg)
-            trial = Trial(self._study, number, values, ndcg, num_users, time.monotonic() - started)
-            arrays = {name: array for name, array in measured.arrays.items() if name.endswith((".users", ".ndcg"))}
+            settings = with_values(self._settings, self._space, values)
+            for cut in range(len(cuts)):
+                measured = cuts.measure(cut, settings)
+                ndcg = ndcg_of(measured)
+                of_cut = measured.measurement.segments
+                found.append({name: of for name, of in measured.arrays.items() if name.endswith((".users", ".ndcg"))})
+                trial = replace(
+                    trial,
+                    of_cuts=(*trial.of_cuts, ndcg),
+                    num_users=trial.num_users + max(of_cut[segment].num_users for segment in ndcg),
+                    seconds=time.monotonic() - started,
+                )
+                if cut + 1 < len(cuts) and self._is_behind(found):
+                    trial = replace(trial, is_given_up=True)
+                    break
         except OutOfTimeError:
             raise
         except Exception as error:  # A plugin may fail in any way; the search goes on.
@@ -167,9 +183,17 @@ class Search:
                 raise TrainingError(f"the present settings cannot be trained: {reason}") from error
             trial = Trial(self._study, number, values, seconds=time.monotonic() - started, failure=reason)
         self._stages.clear()
-        return trial, arrays
+        return trial, {} if trial.failure else by_cut(found)
 
-    def _keep(self, trial: Trial, arrays: Mapping[str, Any]) -> None:
+    def _is_behind(self, found: Sequence[Arrays]) -> bool:
+        """Return whether a trial is behind the best one by more than a standard error on the cuts so far."""
+        if self.present is None:
+            return False
+        best = self.best_first()[0]
+        theirs = cut_by_cut(self._file.arrays(best))[: len(found)]
+        return compare_trials(found, theirs, self.present.of_cuts[: len(found)], seed=self._seed).is_worse
+
+    def _keep(self, trial: Trial, arrays: Arrays) -> None:
         self._file.add(trial, arrays)
         self.trials.append(trial)
         changes = in_words(self._space, trial.values) or "the present settings"
@@ -177,7 +201,8 @@ class Search:
             line = f"trial {trial.number} failed: {trial.failure} ({changes})"
         else:
             figures = ", ".join(f"{ndcg:.4f} {segment}" for segment, ndcg in trial.ndcg.items())
-            line = f"trial {trial.number}: NDCG@20 {figures}, {trial.seconds:.0f} s ({changes})"
+            after = f", given up after {len(trial.of_cuts)} of the cuts" if trial.is_given_up else ""
+            line = f"trial {trial.number}: NDCG@20 {figures}, {trial.seconds:.0f} s{after} ({changes})"
         self._bars.console.print(line, markup=False, soft_wrap=True)
 
     def _usual_seconds(self) -> float:
@@ -186,30 +211,43 @@ class Search:
     def _note(self, left_s: float) -> str:
         if self.present is None:
             return ""
-        gain = score(self.best_first()[0].ndcg, self.present.ndcg) - 1.0
+        gain = score_of_cuts(self.best_first()[0], self.present) - 1.0
         left = f", {left_s / 60:.0f} min left" if left_s > 0 else ""
         return f"best {gain:+.1%}{left}"
 
     def _next_values(self) -> dict[str, Any]:
-        """Return the values of the next trial: some of the best trial's, the others proposed by Optuna's TPE sampler.
+        """Return the values of the next trial, which were not tried before unless chance does not find any."""
+        if not self.trials:
+            return present_values(self._space)
+        tried = [dict(trial.values) for trial in self.trials]
+        values = self._proposed(0)
+        for redraw in range(1, _MAX_REDRAWS):
+            if values not in tried:
+                break
+            values = self._proposed(redraw)
+        return values
+
+    def _proposed(self, redraw: int) -> dict[str, Any]:
+        """Return values: most of the best trial's, the others proposed by Optuna's TPE sampler.
 
         The sampler is created for each trial, seeded by the trial's number: a search that continues in another process
         must not repeat the random numbers of the first.
         """
-        if not self.trials:
-            return present_values(self._space)
         import optuna
 
-        sampler_seed, kept_seed = np.random.SeedSequence([self._seed, len(self.trials)]).generate_state(2).tolist()
+        words = np.random.SeedSequence([self._seed, len(self.trials), redraw]).generate_state(2)
+        sampler_seed, changed_seed = words.tolist()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         sampler = optuna.samplers.TPESampler(seed=sampler_seed, multivariate=False)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         best = self.best_first()[0]
         for trial in self.trials:
             study.add_trial(self._frozen(trial))
-        is_kept = np.random.default_rng(kept_seed).random(len(self._space)) < _KEPT_SHARE
-        kept = {dimension.name for dimension, keeps in zip(self._space, is_kept, strict=True) if keeps}
-        study.enqueue_trial({name: value for name, value in best.values.items() if name in kept})
+        generator = np.random.default_rng(changed_seed)
+        is_changed = generator.random(len(self._space)) < _NUM_CHANGED / len(self._space)
+        is_changed[generator.integers(len(self._space))] = True
+        changed = {dimension.name for dimension, is_new in zip(self._space, is_changed, strict=True) if is_new}
+        study.enqueue_trial({name: value for name, value in best.values.items() if name not in changed})
         proposal = study.ask()
         values: dict[str, Any] = {}
         for dimension in self._space:
@@ -223,12 +261,26 @@ class Search:
         assert self.present is not None, "trial 0 was made"
         return create_trial(
             state=TrialState.FAIL if trial.failure else TrialState.COMPLETE,
-            value=None if trial.failure else score(trial.ndcg, self.present.ndcg),
+            value=None if trial.failure else score_of_cuts(trial, self.present),
             params=dict(trial.values),
             distributions={
                 dimension.name: _distribution(dimension) for dimension in self._space if dimension.name in trial.values
             },
         )
+
+
+def by_cut(arrays: Sequence[Arrays]) -> Arrays:
+    """Return the arrays of several cuts in one mapping, their names led by the cut's number: ``0.new.ndcg``."""
+    return {f"{cut}.{name}": array for cut, of_cut in enumerate(arrays) for name, array in of_cut.items()}
+
+
+def cut_by_cut(arrays: Arrays) -> list[Arrays]:
+    """Return the arrays of each cut; ``by_cut`` made one mapping of them."""
+    found: dict[int, dict[str, Any]] = {}
+    for name, array in arrays.items():
+        cut, _, of_cut = name.partition(".")
+        found.setdefault(int(cut), {})[of_cut] = array
+    return [found[cut] for cut in sorted(found)]
 
 
 def _distribution(dimension: Dimension) -> "optuna.distributions.BaseDistribution":

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -16,15 +17,16 @@ from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
 from springtide.evaluation.protocols import TrainTestProtocol
 from springtide.evaluation.protocols import train_test as train_test_module
 from springtide.evaluation.splits import global_time_split
-from springtide.evaluation.tuning.search_space import search_space, with_values
+from springtide.evaluation.tuning.dimensions import Choices
+from springtide.evaluation.tuning.judging import Judgement
 from springtide.evaluation.tuning.trials import TrialsFile
 from springtide.model.registry import ModelArtifact
-from springtide.plugins.loading import load_checked_plugins
 from springtide.settings.load import load_settings
 from springtide.settings.model import PartSettings, Settings
 from springtide.state import LiveState
 from springtide.testing import even_odd_events, quick_settings
 from springtide_services.cli.app import app
+from springtide_services.evaluation import tune as tune_module
 from springtide_services.evaluation.tune import Outcome, tune_and_write
 
 FILMS = "movielens-100k"
@@ -46,6 +48,8 @@ def tune(tmp_path: Path, dataset: Dataset, settings: Settings) -> Tune:
         others = {
             "minutes": 1.0,
             "seed": 0,
+            "num_cuts": 1,
+            "num_judge_seeds": 1,
             "out": tmp_path / "tuned.toml",
             "trials_path": tmp_path / "trials.jsonl",
             "fetch_dataset": lambda name: dataset,
@@ -54,6 +58,13 @@ def tune(tmp_path: Path, dataset: Dataset, settings: Settings) -> Tune:
         return tune_and_write(FILMS, settings, num_trials=num_trials, **others)
 
     return run
+
+
+@pytest.fixture
+def second_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search space of two points: the second trial has a learning rate that learns."""
+    rates = Choices("training.learning_rate", 1e-5, (1e-5, 0.05))
+    monkeypatch.setattr(tune_module, "search_space", lambda *_: [rates])
 
 
 @pytest.fixture
@@ -75,54 +86,160 @@ def values_of(outcome: Outcome) -> Sequence[Any]:
 
 
 def test_a_setting_that_is_far_off_is_found_and_the_file_reads_back(
-    tune: Tune, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], clean_environment: None
+    tune: Tune,
+    settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    second_learns: None,
+    clean_environment: None,
 ) -> None:
-    outcome = tune(num_trials=6)
+    outcome = tune(num_trials=2)
 
     assert outcome.chosen is outcome.best_first[0]
     assert outcome.chosen is not outcome.present
     assert outcome.chosen.ndcg["all"] > 1.2 * outcome.present.ndcg["all"]
     found = load_settings(tmp_path / "tuned.toml").settings
-    space = search_space(settings, load_checked_plugins(settings))
-    assert found == with_values(settings, space, outcome.chosen.values)
-    assert found.training.learning_rate > settings.training.learning_rate
+    assert found.training.learning_rate == 0.05
+    assert found == settings.model_copy(update={"training": found.training})
     written = (tmp_path / "tuned.toml").read_text()
     assert written.startswith(f"# Found by `springtide tune`: {FILMS}, 20")
-    assert "# 6 trials; seed 0; " in written
-    assert f"{outcome.present.ndcg['all']:.4f} before, {outcome.chosen.ndcg['all']:.4f} now" in written
+    assert "# 2 trials; seed 0; " in written
+    judged = outcome.judgement
+    assert judged is not None
+    assert judged.overall.difference > 0.2
+    assert f"NDCG@20 all: {judged.present['all']:.4f} before, {judged.found['all']:.4f} now; difference" in written
+    assert "# Judged on the test set, which the search never saw, 1 seed:" in written
     assert "host" not in written  # What is a default is not in it.
     printed = capsys.readouterr()
     assert "none: the present settings" in printed.out
-    assert "trial 5: NDCG@20" in printed.err
+    assert "trial 1: NDCG@20" in printed.err
 
 
-def test_test_set_is_never_used(tune: Tune, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_search_never_sees_the_test_set_nor_what_lies_behind_a_cut(
+    tune: Tune, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, second_learns: None
+) -> None:
     interactions = dataset.interactions
-    split = global_time_split(interactions)
-    shown: list[Dataset] = []
-    newest_ms: list[int] = []
-    newest_validation_ms: list[int] = []
-    begin, train = TrainTestProtocol.__init__, train_test_module.train
+    in_train = interactions.timestamps_ms[global_time_split(interactions).train]
+    newest_shown_ms: list[int] = []
+    newest_trained_ms: list[int] = []
+    searched: list[tuple[list[int], list[int]]] = []
+    begin, train, judged = TrainTestProtocol.__init__, train_test_module.train, tune_module._judged
 
     def watched(protocol: TrainTestProtocol, dataset: Dataset, split: Any, *others: Any) -> None:
-        shown.append(dataset)
-        newest_validation_ms.append(int(dataset.interactions.timestamps_ms[split.test].max()))
+        newest_shown_ms.append(int(dataset.interactions.timestamps_ms.max()))
         begin(protocol, dataset, split, *others)
 
     def train_watched(state: LiveState, *others: Any, **named: Any) -> ModelArtifact:
-        newest_ms.append(int(state.positive_interactions(state.graph.view()).timestamps_ms[-1]))
+        newest_trained_ms.append(int(state.positive_interactions(state.graph.view()).timestamps_ms[-1]))
         return train(state, *others, **named)
+
+    def judging(*others: Any) -> Judgement | None:
+        searched.append(([*newest_shown_ms], [*newest_trained_ms]))
+        return judged(*others)
 
     monkeypatch.setattr(TrainTestProtocol, "__init__", watched)
     monkeypatch.setattr(train_test_module, "train", train_watched)
-    tune(num_trials=3)
+    monkeypatch.setattr(tune_module, "_judged", judging)
+    tune(num_trials=2, num_cuts=2)
 
-    in_train = interactions.timestamps_ms[split.train]
-    validation_begins = in_train[int(len(in_train) * 0.9)]
-    assert len(newest_ms) == 3
-    assert max(newest_ms) < validation_begins
-    assert newest_validation_ms == [in_train[-1]]
-    assert [len(of.interactions) for of in shown] == [len(split.train)]
+    ((shown, trained),) = searched
+    assert set(shown[:-1]) == {in_train[-1]}  # The last one is shown for the judging.
+    assert max(trained) < in_train[int(len(in_train) * 0.9)]
+    assert trained[0] > in_train[int(len(in_train) * 0.8)]
+    assert trained[1] < in_train[int(len(in_train) * 0.8)]
+    assert newest_trained_ms[-1] == in_train[-1]  # The judging trains on all before the test set.
+
+
+def test_trial_far_behind_is_given_up_after_the_first_cut(
+    tune: Tune, settings: Settings, trained: list[Settings], capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = settings.model_copy(update={"training": settings.training.model_copy(update={"learning_rate": 0.05})})
+    bad = settings.training.model_copy(update={"learning_rate": 1e-5})
+    measure_model = TrainTestProtocol.measure_model
+
+    def only_the_first_learns(protocol: TrainTestProtocol, settings: Settings) -> DetailedMeasurement:
+        return measure_model(protocol, good if len(trained) < 2 else settings.model_copy(update={"training": bad}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainTestProtocol, "measure_model", only_the_first_learns)
+        outcome = tune(num_trials=2, num_cuts=2, settings=good)
+
+    first, second = outcome.trials
+    assert (len(first.of_cuts), len(second.of_cuts)) == (2, 1)
+    assert second.is_given_up
+    assert outcome.best_first == [first]
+    assert ", given up after 1 of the cuts (" in capsys.readouterr().err
+
+
+def judged_by(present: float, found: float) -> Callable[..., Any]:
+    """A measurement of the test set: the NDCG of 8 users, first of the present settings, then of those found."""
+    figures = iter([present, found])
+
+    def measure(*_: Any) -> tuple[dict[str, float], dict[str, Any]]:
+        ndcg = next(figures)
+        return {"all": ndcg}, {"all.users": np.arange(8), "all.ndcg": np.full(8, ndcg)}
+
+    return measure
+
+
+def test_settings_that_are_worse_on_the_test_set_are_not_written(
+    tune: Tune,
+    second_learns: None,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clean_environment: None,
+) -> None:
+    monkeypatch.setattr(tune_module, "measure_with_seeds", judged_by(present=0.5, found=0.4))
+    outcome = tune(num_trials=2)
+
+    assert outcome.comparison.is_better
+    assert outcome.chosen is outcome.present
+    assert load_settings(tmp_path / "tuned.toml").settings == settings
+    written = (tmp_path / "tuned.toml").read_text()
+    assert "# Gain on the test set: -20.0% (95 %: -20.0% to -20.0%)\n" in written
+    assert "# It is not better there: the settings are unchanged\n" in written
+
+
+def test_judgement_is_made_once(tune: Tune, second_learns: None, trained: list[Settings]) -> None:
+    first = tune(num_trials=2)
+    trained.clear()
+
+    again = tune(num_trials=2)
+
+    assert first.judgement is not None
+    assert (trained, again.judgement) == ([], first.judgement)
+
+
+def test_judging_trains_the_seeds_of_both_settings(
+    tune: Tune, second_learns: None, trained: list[Settings], settings: Settings, clean_environment: None
+) -> None:
+    tune(num_trials=2)
+    trained.clear()
+
+    tune(num_trials=2, num_judge_seeds=2)
+
+    assert [of.training.seed for of in trained] == [settings.training.seed, settings.training.seed + 1] * 2
+    assert trained[0].training.learning_rate == settings.training.learning_rate != trained[2].training.learning_rate
+
+
+def test_ctrl_c_during_the_judging_changes_nothing(
+    tune: Tune,
+    second_learns: None,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clean_environment: None,
+) -> None:
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tune_module, "measure_with_seeds", interrupted)
+    outcome = tune(num_trials=2)
+
+    assert outcome.judgement is None
+    assert load_settings(tmp_path / "tuned.toml").settings == settings
+    assert "was not judged on the test set" in (tmp_path / "tuned.toml").read_text()
 
 
 def test_search_continues_and_repeats_nothing(
@@ -145,10 +262,7 @@ def test_enough_trials_are_shown_without_training(tune: Tune, trained: list[Sett
     first = tune(num_trials=2)
     trained.clear()
 
-    def no_fetching(name: str) -> Dataset:
-        raise AssertionError("all is known")
-
-    again = tune(num_trials=2, fetch_dataset=no_fetching)
+    again = tune(num_trials=2)
 
     assert (trained, values_of(again)) == ([], values_of(first))
 
@@ -163,7 +277,7 @@ def test_another_search_does_not_go_on_with_this_one(
     other = settings.model_copy(update={"training": settings.training.model_copy(update={"batch_users": 32})})
     tune(num_trials=2, **({"seed": 1} if what == "seed" else {"settings": other}))
 
-    assert len(trained) == 2
+    assert len(trained) >= 2
 
 
 def test_settings_are_kept_where_nothing_is_better(

@@ -24,7 +24,8 @@ from springtide.state import LiveState
 from springtide.toy_data import even_odd_events, quick_model, quick_settings, state_of
 from springtide.training.train import OnProgress, Progress, train
 
-_WEIGHTS_OF_THE_MOMENT = ("calendar", "occasions", "session")
+WEIGHTS_OF_THE_MOMENT = ("calendar", "occasions", "session")
+"""Context weights that a train/test evaluation leaves out: one ranking stands for all moments of its test set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,6 @@ class TrainTestProtocol:
     def _frozen(self, settings: Settings) -> Settings:
         """Return the settings with everything frozen, without the context weights of the moment."""
         weights = settings.ranking.context_weights
-        lasting = {name: options for name, options in weights.items() if name not in _WEIGHTS_OF_THE_MOMENT}
+        lasting = {name: options for name, options in weights.items() if name not in WEIGHTS_OF_THE_MOMENT}
         settings = with_context_weights(settings, lasting)
         return frozen_settings(settings, self._dataset.interactions, has_feedback=self._dataset.has_feedback)

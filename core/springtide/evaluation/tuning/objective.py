@@ -1,7 +1,8 @@
-"""The objective of a search over settings: NDCG on a validation set, which lies before the test set in time."""
+"""The objective of a search over settings: NDCG on the validation sets of cuts, which lie before the test set."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,13 @@ from springtide.evaluation.measures.mean_metrics import ALL, NEW, Arrays, Detail
 from springtide.evaluation.measures.significance import Comparison, compare
 from springtide.evaluation.splits.empty_splits import why_empty
 from springtide.evaluation.splits.time_splits import Split, global_time_split
+from springtide.events.model import Interactions
 
 ONE_STANDARD_ERROR = 0.6827
 """The confidence level of an interval that reaches one standard error to either side of the mean."""
+
+
+_BLOCK_SHARE = 0.1  # Of the interactions to tune on, in each cut's validation set.
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,44 +32,68 @@ class Trial:
         study: Digest of what all trials of the study have in common.
         number: Number within the study, from 0; trial 0 has the present settings, with which the search started.
         values: Values of the search space's dimensions, by name.
-        ndcg: NDCG@20 on the validation set, by segment; empty if the trial failed. Segments without queries are absent.
-        num_users: Number of users with a query.
+        of_cuts: NDCG@20 on the validation set of each cut, by segment, the latest cut first; empty if the trial failed,
+            fewer than there are cuts if it was given up. Segments without queries are absent.
+        num_users: Number of users with a query, over all cuts.
         seconds: Wall time of training and measuring.
         failure: Why the trial failed; empty if it did not.
+        is_given_up: Whether it was so far behind the best after some of the cuts that the others were left out.
     """
 
     study: str
     number: int
     values: Mapping[str, Any]
-    ndcg: Mapping[str, float] = field(default_factory=dict)
+    of_cuts: tuple[Mapping[str, float], ...] = ()
     num_users: int = 0
     seconds: float = 0.0
     failure: str = ""
+    is_given_up: bool = False
+
+    @property
+    def ndcg(self) -> dict[str, float]:
+        """Mean of NDCG@20 over the cuts that were measured and have the segment, by segment."""
+        found: dict[str, list[float]] = {}
+        for ndcg in self.of_cuts:
+            for segment, value in ndcg.items():
+                found.setdefault(segment, []).append(value)
+        return {segment: fmean(values) for segment, values in found.items()}
 
 
-def cut_for_tuning(dataset: Dataset) -> tuple[Dataset, Split]:
-    """Return the training set of a data set's global time split, and a split of that.
+def cuts_for_tuning(dataset: Dataset, num_cuts: int = 1) -> tuple[Dataset, list[Split]]:
+    """Return the training set of a data set's global time split, and splits of that, the latest first.
 
-    The last 10 % of the returned data set, the test set of the returned split, is the validation set that settings are
-    chosen by. The returned data set does not hold the original test set at all.
+    The last tenth of the returned data set is the validation set of the first split, the tenth before it that of the
+    second, and so on; a split trains on all that lies before its validation set, and does not hold what lies behind it.
+    The returned data set does not hold the original test set at all.
 
     Args:
         dataset: The whole data set.
+        num_cuts: Number of splits, 1 to 8.
 
     Raises:
-        TrainingError: If the training set or the validation set is empty.
+        TrainingError: If the training set or a validation set is empty.
     """
     interactions = dataset.interactions
     training_set = select(interactions, global_time_split(interactions).train)
-    for part, name in ((interactions, "test set"), (training_set, "validation set")):
-        cut = global_time_split(part)
-        if not len(cut.train) or (not len(cut.test) and part is training_set):
-            raise TrainingError(
-                f"wanted interactions before and in the {name}, got none on one side: "
-                f"{why_empty(part, global_time_split(part, min_count=0))}; tuning needs more of them"
-            )
-    split = global_time_split(training_set)
-    return replace(dataset, interactions=training_set), split
+    _check_cut(interactions, global_time_split(interactions), global_time_split(interactions, min_count=0), "test set")
+    splits = []
+    for cut in range(num_cuts):
+        share = 1.0 - cut * _BLOCK_SHARE
+        shown = training_set
+        if cut:
+            shown = select(training_set, np.arange(int(len(training_set) * round(share, 9))))
+        split, uncut = (global_time_split(shown, _BLOCK_SHARE / share, min_count) for min_count in (5, 0))
+        _check_cut(shown, split, uncut, "validation set", needs_test=True)
+        splits.append(split)
+    return replace(dataset, interactions=training_set), splits
+
+
+def _check_cut(of: Interactions, cut: Split, uncut: Split, name: str, *, needs_test: bool = False) -> None:
+    if not len(cut.train) or (needs_test and not len(cut.test)):
+        raise TrainingError(
+            f"wanted interactions before and in the {name}, got none on one side: {why_empty(of, uncut)}; "
+            "tuning needs more of them"
+        )
 
 
 def ndcg_of(measured: DetailedMeasurement) -> dict[str, float]:
@@ -92,18 +121,46 @@ def score(ndcg: Mapping[str, float], present: Mapping[str, float]) -> float:
     return sum(ndcg[segment] / _unit(present, segment) for segment in present) / len(present)
 
 
-def compare_trials(ours: Arrays, theirs: Arrays, present: Mapping[str, float], *, seed: int) -> Comparison:
-    """Compare the scores of two trials, user by user; the interval is one standard error to either side.
+def score_of_cuts(trial: Trial, present: Trial) -> float:
+    """Return the mean over the cuts that a trial was measured on of its score there, so that cuts count equally.
 
     Args:
-        ours: Metrics of each query of our trial; see ``DetailedMeasurement``.
-        theirs: Those of the other trial, of the same queries.
-        present: NDCG@20 of the present settings, by segment.
-        seed: Seed of the bootstrap.
+        trial: A trial that did not fail.
+        present: Trial of the present settings, measured on all cuts.
     """
-    return compare(
-        scores_of_each(ours, present), scores_of_each(theirs, present), seed=seed, confidence=ONE_STANDARD_ERROR
-    )
+    pairs = zip(trial.of_cuts, present.of_cuts, strict=False)
+    return fmean(score(ndcg, at_present) for ndcg, at_present in pairs)
+
+
+def compare_trials(
+    ours: Sequence[Arrays],
+    theirs: Sequence[Arrays],
+    present: Sequence[Mapping[str, float]],
+    *,
+    seed: int,
+    confidence: float = ONE_STANDARD_ERROR,
+) -> Comparison:
+    """Compare the scores of two trials, user by user and cut by cut.
+
+    Args:
+        ours: Metrics of each query of our trial, for each cut; see ``DetailedMeasurement``.
+        theirs: Those of the other trial, of the same queries.
+        present: NDCG@20 of the present settings for each cut, by segment.
+        seed: Seed of the bootstrap.
+        confidence: Confidence level of the interval; by default it reaches one standard error to either side.
+    """
+    pairs = list(zip(_scores_of_cuts(ours, present), _scores_of_cuts(theirs, present), strict=True))
+    count = sum(len(mine) for mine, _ in pairs)
+    # Each cut has a weight of 1 / number of cuts in the mean over all users, however many users it has.
+    weights = [count / (len(pairs) * len(mine)) for mine, _ in pairs]
+    both = [
+        np.concatenate([weight * pair[side] for weight, pair in zip(weights, pairs, strict=True)]) for side in (0, 1)
+    ]
+    return compare(*both, seed=seed, confidence=confidence)
+
+
+def _scores_of_cuts(arrays: Sequence[Arrays], present: Sequence[Mapping[str, float]]) -> list[npt.NDArray[np.float64]]:
+    return [scores_of_each(of_cut, ndcg) for of_cut, ndcg in zip(arrays, present, strict=True)]
 
 
 def scores_of_each(arrays: Arrays, present: Mapping[str, float]) -> npt.NDArray[np.float64]:

@@ -1,73 +1,49 @@
-"""The search space over settings: compatible parts, ranges of their options, sizes and rates.
-
-Names and fields of the classes below are part of a stored format: a study is identified by a hash of their ``repr``.
-"""
+"""The search space over settings: compatible parts, ranges of their options, sizes and rates, weights of tasks."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from springtide.errors import PluginError, SettingsError
+from springtide.evaluation.data.datasets import Dataset
+from springtide.evaluation.protocols.train_test import WEIGHTS_OF_THE_MOMENT
+from springtide.evaluation.tuning.dimensions import (
+    ENCODER,
+    LOSS,
+    NEGATIVES,
+    PARTS,
+    Choices,
+    Dimension,
+    Factors,
+    Range,
+    Switch,
+    TaskWeights,
+    with_values,
+)
+from springtide.plugins.contracts import ContextWeight, Task
 from springtide.plugins.loading import Plugins
 from springtide.plugins.options import Option
 from springtide.settings.model import PartSettings, Settings
 
-LOSS, ENCODER, NEGATIVES = "model.loss", "model.encoder", "model.negatives"
-_PARTS = {LOSS: "loss", ENCODER: "encoder", NEGATIVES: "negative sampler"}
-
-Values = Mapping[str, Any]
-"""Value of each dimension, by name; dimensions that do not apply are absent."""
+_TASK_WEIGHTS = (None, 0.01, 0.03, 0.1, 0.3, 1.0)
+_MAX_VALUES = 100  # Of a category that is worth predicting: an id is none.
+_FACTORS = (0.5, 1.0, 2.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """A dimension with a few possible values.
-
-    Attributes:
-        name: Dotted path of the setting.
-        present: Its value in the present settings, with which the search starts.
-        choices: Its possible values, the present one included: numbers, names, or None.
-    """
-
-    name: str
-    present: Any
-    choices: tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """A dimension of positive numbers, searched on a logarithmic scale.
-
-    Attributes:
-        name: Dotted path of the setting.
-        present: Its value in the present settings, with which the search starts.
-        low: Smallest possible value.
-        high: Largest possible value.
-        is_whole: Whether it is a whole number.
-        only_for: The loss whose option it is; empty for other settings.
-    """
-
-    name: str
-    present: float
-    low: float
-    high: float
-    is_whole: bool = False
-    only_for: str = ""
-
-
-Dimension = Choices | Range
-
-
-def search_space(settings: Settings, plugins: Plugins) -> list[Dimension]:
+def search_space(settings: Settings, plugins: Plugins, dataset: Dataset | None = None) -> list[Dimension]:
     """Return the dimensions of the search, parts first.
 
     Losses that need ratings are left out, since the objective is ranking. Encoders, losses and negative samplers are
     limited to those that are compatible in every combination. The present settings are always part of the space.
 
+    Context weights of the moment, such as the calendar, are left out, since one ranking stands for the whole validation
+    set; so are those that look at circumstances that the data set does not have. Tasks are those of the settings, those
+    that need no attribute, and the classification of items by each category that they have.
+
     Args:
         settings: The present settings, with which the search starts.
         plugins: Plugins that offer the parts.
+        dataset: The data set, for its circumstances and categories; None for none of either.
     """
     model, rates = settings.model, settings.training
     sampler = plugins.make("negative sampler", model.negatives)
@@ -92,63 +68,15 @@ def search_space(settings: Settings, plugins: Plugins) -> list[Dimension]:
         ),
         _choices("training.positive_half_life_days", rates.positive_half_life_days, [14.0, 30.0, 90.0, 180.0, None]),
         _choices("training.edge_half_life_days", rates.edge_half_life_days, [30.0, 90.0, 180.0, None]),
+        _range("training.edges_per_user", rates.edges_per_user, 8, rates.edges_per_user * 2, is_whole=True),
+        _choices("training.weight_decay", rates.weight_decay, [0.0, 1e-6, 1e-5, 1e-4]),
+        _choices("training.exponent_slice", rates.exponent_slice, [0.04, 0.07, 0.11, 0.16]),
+        _choices("model.id_dropout", model.id_dropout, [0.0, 0.1, 0.2]),
     ]
     for loss in space[0].choices if isinstance(space[0], Choices) else ():
         present = model.loss.options if loss == model.loss.name else {}
-        space += _ranges_of_options(loss, present, plugins)
-    return space
-
-
-def applies(dimension: Dimension, loss: str) -> bool:
-    """Return whether a dimension has an effect with that loss."""
-    return isinstance(dimension, Choices) or dimension.only_for in ("", loss)
-
-
-def present_values(space: Sequence[Dimension]) -> dict[str, Any]:
-    """Return the values of the present settings, for the dimensions that apply."""
-    present: dict[str, Any] = {dimension.name: dimension.present for dimension in space}
-    return {dimension.name: dimension.present for dimension in space if applies(dimension, present[LOSS])}
-
-
-def with_values(settings: Settings, space: Sequence[Dimension], values: Values) -> Settings:
-    """Return the settings with other values; a value that equals the present one changes nothing.
-
-    Numbers are rounded to three significant digits. Another part has its default options, and another encoder gets the
-    aggregator that suits it.
-
-    Args:
-        settings: The present settings, with which the search started.
-        space: The search space of these settings.
-        values: Values of some of its dimensions, by name.
-    """
-    tree = settings.model_dump()
-    for dimension in space:
-        value = values.get(dimension.name, dimension.present)
-        if value == dimension.present:
-            continue
-        section, *keys = dimension.name.split(".")
-        if dimension.name in _PARTS:
-            tree[section][keys[0]] = {"name": value, "options": {}}
-            if dimension.name == ENCODER:
-                tree[section]["aggregator"] = None
-        elif isinstance(dimension, Range) and dimension.only_for:
-            loss = tree["model"]["loss"]
-            loss["options"] = {**loss["options"], keys[-1]: _rounded(value)}
-        else:
-            tree[section][keys[0]] = _rounded(value) if isinstance(value, float) else value
-    return Settings.model_validate(tree)
-
-
-def in_words(space: Sequence[Dimension], values: Values) -> str:
-    """Return the values that differ from the present ones, such as ``loss=bce, steps=240``."""
-    changes = []
-    for dimension in space:
-        value = values.get(dimension.name, dimension.present)
-        if value != dimension.present:
-            rounded = _rounded(value) if isinstance(value, float) else value
-            short = dimension.name.partition(".")[2]
-            changes.append(f"{short}={'none' if rounded is None else rounded}")
-    return ", ".join(changes)
+        space += _ranges_of_options("loss", loss, f"{LOSS}.{loss}", present, plugins, only_for=loss)
+    return [*space, *_of_context_weights(settings, plugins, dataset), *_of_tasks(settings, plugins, dataset)]
 
 
 def _names(kind: str, plugins: Plugins) -> list[str]:
@@ -167,7 +95,7 @@ def _suits(loss: str, settings: Settings, plugins: Plugins, *, is_selective: boo
 def _fitting(part: str, settings: Settings, plugins: Plugins) -> list[str]:
     """Return the names of the parts that work in place of the settings' part, all else unchanged."""
     names = []
-    for name in _names(_PARTS[part], plugins):
+    for name in _names(PARTS[part], plugins):
         try:
             dimension = Choices(part, "", (name,))
             plugins.check(with_values(settings, [dimension], {part: name}))
@@ -190,13 +118,82 @@ def _samplers(settings: Settings, plugins: Plugins) -> list[str]:
     ]
 
 
-def _ranges_of_options(loss: str, present: Mapping[str, Any], plugins: Plugins) -> Iterator[Range]:
-    """Give a range for each option of a loss that is a positive number, within the bounds that the loss declares."""
-    for option in plugins.part("loss", loss).options:
+def _ranges_of_options(
+    kind: str, part: str, path: str, present: Mapping[str, Any], plugins: Plugins, only_for: str = ""
+) -> Iterator[Range]:
+    """Give a range for each option of a part that is a positive number, within the bounds that the part declares."""
+    for option in plugins.part(kind, part).options:
         value = present.get(option.name, option.default)
-        if option.type == "number" and value > 0:
+        if option.type in ("number", "number or none") and isinstance(value, int | float) and value > 0:
             low, high = _declared(option, value)
-            yield Range(f"{LOSS}.{loss}.{option.name}", float(value), low, high, only_for=loss)
+            yield Range(f"{path}.{option.name}", float(value), low, high, only_for=only_for)
+
+
+def _of_context_weights(settings: Settings, plugins: Plugins, dataset: Dataset | None) -> Iterator[Dimension]:
+    """Give the options of the settings' context weights, and a switch for each other one that needs no options."""
+    present, path = settings.ranking.context_weights, "ranking.context_weights"
+    for name in _names("context weight", plugins):
+        options = present.get(name, {})
+        made = _made("context weight", PartSettings(name=name, options=dict(options)), plugins)
+        if name in WEIGHTS_OF_THE_MOMENT or not isinstance(made, ContextWeight):
+            continue
+        if made.context_keys and not set(made.context_keys) & _circumstances(dataset):
+            continue
+        if name not in present:
+            yield Switch(f"{path}.{name}", present=False, choices=(False, True))
+            continue
+        yield from _ranges_of_options("context weight", name, f"{path}.{name}", options, plugins)
+        for option in plugins.part("context weight", name).options:
+            if option.name.startswith("half_lives"):
+                numbers = tuple(float(number) for number in options.get(option.name, option.default))
+                yield Factors(f"{path}.{name}.{option.name}", 1.0, _FACTORS, numbers)
+
+
+def _of_tasks(settings: Settings, plugins: Plugins, dataset: Dataset | None) -> Iterator[TaskWeights]:
+    """Give the weights of the settings' tasks, and of others that can be learned from the data."""
+    present = settings.model.tasks
+    for key, task in present.items():
+        weights = (task.weight, None, task.weight / 10, task.weight / 3, task.weight * 3, task.weight * 10)
+        yield TaskWeights(f"model.tasks.{key}.weight", task.weight, weights)
+    learned = {(task.name, *sorted(task.options.items())) for task in present.values()}
+    others = {name: PartSettings(name=name) for name in _names("task", plugins)}
+    others = {name: task for name, task in others.items() if _needs_no_label(task, plugins)}
+    if "node_classification" in _names("task", plugins):
+        for attribute in _categories(dataset):
+            options = {"node_type": "item", "attribute": attribute}
+            others[f"item_{attribute}"] = PartSettings(name="node_classification", options=options)
+    for key, other in others.items():
+        if key not in present and "." not in key and (other.name, *sorted(other.options.items())) not in learned:
+            yield TaskWeights(f"model.tasks.{key}.weight", None, _TASK_WEIGHTS, other)
+
+
+def _needs_no_label(task: PartSettings, plugins: Plugins) -> bool:
+    made = _made("task", task, plugins, width=2)
+    return isinstance(made, Task) and not made.labels
+
+
+def _categories(dataset: Dataset | None) -> list[str]:
+    """Return the categories of items with two values or more, but not so many that they are ids, in order."""
+    values: dict[str, set[str]] = {}
+    for node in dataset.upserts if dataset else ():
+        if node.node_type == "item":
+            for name, of_node in node.categories.items():
+                values.setdefault(name, set()).update(of_node[:1])  # The task predicts the first one.
+    return sorted(name for name, found in values.items() if 2 <= len(found) <= _MAX_VALUES)
+
+
+def _circumstances(dataset: Dataset | None) -> set[str]:
+    contexts = dataset.interactions.contexts if dataset else None
+    maps = {id(context): context for context in contexts or ()}  # Rows that share all circumstances share one map.
+    return {key for context in maps.values() for key, value in context.items() if value}
+
+
+def _made(kind: str, part: PartSettings, plugins: Plugins, **passed: Any) -> Any:
+    """Return a part; None if it cannot be made with these options."""
+    try:
+        return plugins.make(kind, part, **passed)
+    except (SettingsError, PluginError):
+        return None
 
 
 def _declared(option: Option, value: float) -> tuple[float, float]:
@@ -215,7 +212,3 @@ def _choices(name: str, present: Any, others: Sequence[Any]) -> Choices:
 
 def _range(name: str, present: float, low: float, high: float, *, is_whole: bool = False) -> Range:
     return Range(name, present, min(low, present), max(high, present), is_whole)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.3g}") if isinstance(value, float) else value

@@ -6,19 +6,24 @@ from typing import Annotated
 import pytest
 from pydantic import Field
 
-from springtide.evaluation.tuning.search_space import (
+from springtide.evaluation.data.datasets import Dataset
+from springtide.evaluation.tuning.dimensions import (
     Choices,
     Dimension,
+    Factors,
     Range,
+    Switch,
+    TaskWeights,
     in_words,
     present_values,
-    search_space,
     with_values,
 )
+from springtide.evaluation.tuning.search_space import search_space
+from springtide.events.model import NodeUpsert
 from springtide.plugins.contracts import Loss
 from springtide.plugins.loading import Plugins, load_plugins
 from springtide.settings.model import PartSettings, Settings
-from springtide.testing import quick_settings
+from springtide.testing import even_odd_events, interactions_of, quick_settings
 
 CCE = Settings.model_validate({"model": {"loss": "cce", "negatives": "popularity"}})
 
@@ -153,3 +158,70 @@ def test_options_of_other_losses_apply_to_no_present_value(plugins: Plugins) -> 
 
     assert "model.loss.cce.temperature" in present
     assert not [name for name in present if name.startswith("model.loss.") and not name.startswith("model.loss.cce.")]
+
+
+def genres(names: tuple[str, ...]) -> Dataset:
+    """Items that have these genres in turn, and each a name of its own."""
+    interactions = interactions_of(even_odd_events(24))
+    nodes = [
+        NodeUpsert("item", item_id, {"genre": (names[place % len(names)],)}, {}, {}, 0)
+        for place, item_id in enumerate(interactions.item_ids)
+    ]
+    return Dataset("made up", interactions, nodes)
+
+
+def test_context_weights_of_the_settings_are_searched_and_others_switched_on(plugins: Plugins) -> None:
+    weights = {"trend": {"half_lives_days": [2.0, 20.0]}, "calendar": {}, "place": {}}
+    settings = quick_settings(ranking={"context_weights": weights})
+    path = "ranking.context_weights"
+    space = named(search_space(settings, plugins))
+
+    assert space[f"{path}.trend.half_lives_days"] == Factors(
+        f"{path}.trend.half_lives_days", 1.0, (0.5, 1.0, 2.0), (2.0, 20.0)
+    )
+    assert space[f"{path}.trend.prior"] == Range(f"{path}.trend.prior", 2.0, 0.5, 8.0)
+    assert isinstance(space[f"{path}.item_item"], Switch)
+    # One ranking stands for all moments of the validation set, and the data have no places.
+    assert not [name for name in space if name.startswith((f"{path}.calendar", f"{path}.place"))]
+
+
+def test_values_of_context_weights_are_set(plugins: Plugins) -> None:
+    settings = quick_settings(ranking={"context_weights": {"trend": {}, "popularity": {}}})
+    path = "ranking.context_weights"
+    values = {f"{path}.trend.half_lives_days": 0.5, f"{path}.popularity.prior": 2.3456, f"{path}.item_item": True}
+    space = search_space(settings, plugins)
+
+    tuned = with_values(settings, space, values)
+
+    assert tuned.ranking.context_weights == {
+        "trend": {"half_lives_days": [0.5, 3.5, 14.0]},
+        "popularity": {"prior": 2.35},
+        "item_item": {},
+    }
+    assert in_words(space, values) == "with item_item, popularity.prior=2.35, trend.half_lives_days=times 0.5"
+    plugins.check(tuned)
+
+
+def test_weights_of_tasks_are_searched_and_tasks_added(plugins: Plugins) -> None:
+    trip = {"name": "graph_classification", "weight": 0.2, "options": {"label": "daypart"}}
+    settings = quick_settings(model={"tasks": {"trip": trip}})
+    space = search_space(settings, plugins, genres(("comedy", "drama")))
+    added, own = "model.tasks.item_genre.weight", "model.tasks.trip.weight"
+
+    assert isinstance(named(space)[added], TaskWeights)
+    tuned = with_values(settings, space, {added: 0.3, own: 2.0})
+    without = with_values(settings, space, {own: None})
+
+    assert tuned.model.tasks["trip"].weight == 2.0
+    assert tuned.model.tasks["trip"].options == {"label": "daypart"}
+    assert tuned.model.tasks["item_genre"].weight == 0.3
+    assert tuned.model.tasks["item_genre"].options == {"node_type": "item", "attribute": "genre"}
+    assert without.model.tasks == {}
+    plugins.check(tuned)
+
+
+def test_category_of_one_value_is_no_task(plugins: Plugins) -> None:
+    space = named(search_space(quick_settings(), plugins, genres(("comedy",))))
+
+    assert "model.tasks.item_genre.weight" not in space
+    assert "model.tasks.graph_classification.weight" in space  # Needs no attribute.

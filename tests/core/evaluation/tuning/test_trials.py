@@ -12,7 +12,7 @@ from springtide.evaluation.tuning.trials import TrialsFile
 
 def test_trials_are_read_back_study_by_study(tmp_path: Path) -> None:
     file = TrialsFile(tmp_path / "trials.jsonl")
-    first = Trial("a", 0, {"training.steps": 60, "training.edge_half_life_days": None}, {"all": 0.4}, 9, 1.5)
+    first = Trial("a", 0, {"training.steps": 60, "training.edge_half_life_days": None}, ({"all": 0.4},), 9, 1.5)
     failed = Trial("a", 1, {"model.loss": "bce"}, failure="it broke")
     for trial in (first, Trial("b", 0, {}), failed):
         file.add(trial)
@@ -24,7 +24,7 @@ def test_trials_are_read_back_study_by_study(tmp_path: Path) -> None:
 
 
 def test_arrays_of_a_trial_are_kept(tmp_path: Path) -> None:
-    trial = Trial("a", 0, {}, {"all": 0.4})
+    trial = Trial("a", 0, {}, ({"all": 0.4},))
     TrialsFile(tmp_path / "trials.jsonl").add(
         trial, {"all.users": np.array([7], np.int32), "all.ndcg": np.array([0.25])}
     )
