@@ -115,8 +115,9 @@ def run_all(
     stages = StageBars(bars)
 
     def keep(key: RunKey, outcome: Outcome) -> None:
-        by_key[key] = _result_of(key, outcome)
-        results.add(by_key[key], outcome.arrays if isinstance(outcome, DetailedMeasurement) else None)
+        result = _result_of(key, outcome)
+        results.add(result, outcome.arrays if isinstance(outcome, DetailedMeasurement) else None)
+        by_key[key] = result  # After the file has it: what is said to be kept is on the disk.
         bars.update(overall, advance=1)
         bars.console.print(_in_words(by_key[key]), markup=False)
 

@@ -1,6 +1,7 @@
 """An evaluation of a small data set: it keeps results, continues after a break, and survives parts that fail."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from springtide.evaluation.data import Dataset, title_of
 from springtide.evaluation.measures.mean_metrics import DetailedMeasurement
 from springtide.evaluation.plan import ModelChoice, plan_baselines
 from springtide.evaluation.protocols import TrainTestProtocol
+from springtide.evaluation.results import Result, ResultsFile
 from springtide.evaluation.splits import PREQUENTIAL
 from springtide.event_files import ReadOptions
 from springtide.plugins.loading import load_plugins
@@ -148,6 +150,28 @@ def test_interrupted_run_goes_on_where_it_was(
 
     assert trained == ["graphsage cce"]
     assert f"{num_kept} of {num_all} runs are in" in capsys.readouterr().err
+
+
+def test_run_that_is_interrupted_as_its_result_is_written_says_what_the_file_has(
+    show: Show, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add = ResultsFile.add
+
+    def interrupted(file: ResultsFile, result: Result, arrays: Any = None) -> None:
+        if result.key.model == MODEL:
+            raise KeyboardInterrupt
+        add(file, result, arrays)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultsFile, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            show(ALONE)
+    [said] = re.findall(r"(\d+) of \d+ runs are kept in", capsys.readouterr().err)
+
+    show(ALONE)
+
+    assert said == "1"
+    assert "1 of 2 runs are in" in capsys.readouterr().err
 
 
 def test_torn_line_is_measured_again(show: Show, trained: list[str], tmp_path: Path) -> None:
