@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from kafka import KafkaAdminClient, TopicPartition
 
 from springtide.model.registry import ModelStore
@@ -28,6 +29,7 @@ from springtide_services.training.training_run import train_once
 RunServer = Callable[..., AbstractAsyncContextManager[Any]]
 Publish = Callable[[Settings, Sequence[events_pb2.Event]], pb.GraphPosition]
 
+AMPLE = Duration(seconds=10)
 USER, PLACE, CLUB, MOTTO = "eve-4711", "Oberammergau-4711", "chess-4711", "per aspera 4711"
 TRACES = (USER, PLACE, CLUB, MOTTO)
 
@@ -86,7 +88,9 @@ def test_user_leaves_everything_that_is_kept_and_older_models_too(
         async with run_server(keeping) as running:
             server = running.server
             checkpoint_now = server._loaded.ingest.checkpoint_now
-            publish(keeping, diagonal_stream)
+            position = publish(keeping, diagonal_stream)
+            request = pb.RecommendRequest(min_position=position, wait=AMPLE)
+            assert not (await running.recommender.Recommend(request)).is_behind_min_position
             await asyncio.to_thread(checkpoint_now)  # So that the journal keeps what comes after it.
             publish(keeping, events_of_user(make_purchase))
             await eventually(lambda: asyncio.sleep(0, server._loaded.ingest.status().dead_letters != {}))

@@ -31,6 +31,7 @@ CLAIM = "claim.json"
 
 NUM_PROMOTIONS_PROTECTED = 3  # The last ones, the current among them, are never pruned: a rollback must find them.
 _CLAIM_MS = MS_PER_HOUR  # Publishing takes seconds: after this, who claimed a version number is taken for dead.
+_MAX_LOST = 9  # How often a claim may be deleted as it is made: it takes two processes in the same millisecond.
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +247,14 @@ class ModelStore:
     def delete_unfinished(self) -> None:
         """Delete what processes that died have left: versions without a manifest, files that no manifest names."""
         for version in self._folders():
-            if self._is_version(version):
+            if not self._is_version(version) and self._takes_over(version):
+                if self._is_version(version):  # It was published between the two looks.
+                    self._storage.delete(f"{version}/{CLAIM}")
+                else:
+                    self._storage.delete_folder(version)
+            elif self._is_version(version):
                 with contextlib.suppress(ModelError):
                     self._files.tidy(version)
-            elif not self._is_being_published(version):
-                self._storage.delete_folder(version)
 
     def load_champion(self) -> Champion | None:
         """Return the current version whole; if it is damaged, the one promoted before it that is whole.
@@ -379,13 +383,18 @@ class ModelStore:
         """Claim the next version number, and return it; no other process gets the same one."""
         folders = self._folders()  # Those of a publisher that died count too: its number is not used again.
         number = int(folders[0]) + 1 if folders else 1
-        claim = _to_json({"actor": this_actor(), "created_ms": wall_ms()})
+        claim = _new_claim()
+        num_lost = 0
         while True:
             version = f"{number:06d}"
             try:
                 self._storage.create(f"{version}/{CLAIM}", claim)
             except FileExistsError:  # Another process publishes at the same time.
                 number += 1
+                continue
+            except FileNotFoundError:  # Another one took the new folder for one that was left, and deleted it.
+                if (num_lost := num_lost + 1) > _MAX_LOST:
+                    raise
                 continue
             if not set(self._storage.list(version)) - {CLAIM}:
                 return version
@@ -413,8 +422,22 @@ class ModelStore:
             return False
         return abs(wall_ms() - claimed_ms) < _CLAIM_MS  # The clock may have been set back meanwhile.
 
+    def _takes_over(self, version: str) -> bool:
+        """Claim a folder that nobody works on, so that nobody begins to; return whether it may be deleted."""
+        if self._storage.exists(f"{version}/{CLAIM}"):
+            return not self._is_being_published(version)
+        try:
+            self._storage.create(f"{version}/{CLAIM}", _new_claim())
+        except FileExistsError:  # Its publisher had just made the folder.
+            return False
+        return True
+
     def _unknown(self, version: str) -> ModelError:
         return ModelError(f"no model version {version!r} (choices: {', '.join(self.versions()) or 'none'})")
+
+
+def _new_claim() -> bytes:
+    return _to_json({"actor": this_actor(), "created_ms": wall_ms()})
 
 
 def _to_json(content: Any) -> bytes:

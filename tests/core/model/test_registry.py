@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from springtide import storage
 from springtide.clock import wall_ms
 from springtide.errors import ModelError
 from springtide.model.artifact_files import arrays_in
@@ -412,3 +413,53 @@ def test_a_version_that_is_being_published_is_not_pruned_and_a_dead_publisher_s_
     assert store.publish(artifact()) == "000003"
     assert (tmp_path / "000001").exists()
     assert not (tmp_path / "000002").exists()
+
+
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_a_version_whose_number_is_just_being_claimed_is_published_while_others_delete_what_is_left(
+    tmp_path, monkeypatch, is_linked
+):
+    """Between the folder and the claim in it, a publisher looks like one that died."""
+    monkeypatch.setattr(storage, "_link_new", deletes_meanwhile(tmp_path, storage._link_new, is_linked=is_linked))
+    store = ModelStore(str(tmp_path))
+    version = store.publish(artifact())
+
+    assert store.versions() == [version]
+    assert store.load(version).node_ids == artifact().node_ids
+
+
+def deletes_meanwhile(folder, link, *, is_linked):
+    """Return a way to create a file, in whose first use another process deletes what dead publishers left."""
+    is_first = True
+
+    def create(temporary, path):
+        nonlocal is_first
+        was_first, is_first = is_first, False
+        if is_linked:
+            link(temporary, path)
+        if was_first:
+            ModelStore(str(folder)).delete_unfinished()
+        if not is_linked:
+            link(temporary, path)
+
+    return create
+
+
+def test_a_version_that_is_published_while_others_look_for_what_is_left_stays(tmp_path, monkeypatch):
+    store, publisher = ModelStore(str(tmp_path)), ModelStore(str(tmp_path))
+    (tmp_path / "000001").mkdir()
+    is_version = ModelStore._is_version
+
+    def published_after_the_look(self, name):
+        found = is_version(self, name)
+        if self is store and not publisher.versions():
+            monkeypatch.setattr(publisher, "_claim_version", lambda: "000001")
+            publisher.publish(artifact())
+        return found
+
+    monkeypatch.setattr(ModelStore, "_is_version", published_after_the_look)
+    store.delete_unfinished()
+
+    assert publisher.versions() == ["000001"]
+    assert publisher.load("000001").node_ids == artifact().node_ids
+    assert not (tmp_path / "000001" / "claim.json").exists()
