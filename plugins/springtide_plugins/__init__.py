@@ -31,6 +31,7 @@ def register_encoders(register: RegisterHalves[EncoderFactory]) -> None:
     register("hetero", "springtide_plugins.encoders.hetero:RGCN", f"{_ENCODERS}:RGCN")
     register("lightgcn", "springtide_plugins.encoders.lightgcn:LightGCN", f"{_ENCODERS}:LightGCN")
     register("mpnn", "springtide_plugins.encoders.mpnn:MPNN", f"{_ENCODERS}:MPNN")
+    register("tgat", "springtide_plugins.encoders.tgat:TGAT", f"{_ENCODERS}:TGAT")
 
 
 @hookimpl

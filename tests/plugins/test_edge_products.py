@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from springtide.plugins import edge_products
-from springtide.plugins.edge_products import edge_product
+from springtide.plugins.edge_products import edge_product, end_products
 
 
 def random_edges(num_edges, num_sources, num_targets, seed=0):
@@ -53,6 +53,26 @@ def test_double_precision_is_kept():
     pointers, source, weight = random_edges(50, 8, 9)
     values = torch.randn(8, 4, dtype=torch.float64)
     assert edge_product(pointers, source, weight.double(), values).dtype == torch.float64
+
+
+@pytest.mark.parametrize("width", [1, 3, 8, 64, 64 + 16 + 5])
+def test_products_of_both_ends_equal_those_of_gathered_vectors(width):
+    pointers, source, _ = random_edges(500, 40, 30)
+    of_targets, of_sources = (torch.randn(count, width) for count in (30, 40))
+    target = torch.repeat_interleave(torch.arange(30), pointers.diff())
+    expected = (of_targets[target] * of_sources[source]).sum(-1)
+    torch.testing.assert_close(end_products(pointers, source, of_targets, of_sources), expected, rtol=1e-4, atol=1e-4)
+    in_double = end_products(pointers, source, of_targets.double(), of_sources.double())
+    torch.testing.assert_close(in_double.float(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_products_of_both_ends_are_the_same_on_several_threads(threads):
+    pointers, source, _ = random_edges(40_000, 300, 1_000)
+    of_targets, of_sources = torch.randn(1_000, 64), torch.randn(300, 64)
+    threads(1)
+    alone = end_products(pointers, source, of_targets, of_sources)
+    threads(3)
+    assert torch.equal(end_products(pointers, source, of_targets, of_sources), alone)
 
 
 @pytest.mark.parametrize("num_threads", [2, 3])

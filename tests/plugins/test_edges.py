@@ -98,6 +98,47 @@ def test_gradients_follow_weights_that_change(edges, values):
     torch.testing.assert_close(gradient_of(weight), 2.0 * ones)
 
 
+def test_the_latest_edges_are_those_with_few_newer_ones_and_edges_of_one_age_go_together():
+    edges = edges_of([0, 1, 2, 3, 0, 1], [0, 0, 0, 0, 1, 1], [1.0] * 6, num_sources=4, num_targets=3)
+    edges.age_days = torch.tensor([9.0, 4.0, 4.0, 1.0, 8.0, 2.0])
+    assert edges.newer().tolist() == [3, 1, 1, 0, 1, 0]
+    assert [edges.latest(count).source.tolist() for count in (1, 2, 3, 4)] == [
+        [3, 1],
+        [1, 2, 3, 0, 1],
+        [1, 2, 3, 0, 1],
+        [0, 1, 2, 3, 0, 1],
+    ]
+    assert edges.latest(2) is edges.latest(2)
+    assert torch.equal(edges.latest(1).source_degree, edges.source_degree)
+
+
+def test_no_edges_have_no_latest():
+    none = torch.zeros(0, dtype=torch.long)
+    edges = Edges(none, none, torch.zeros(0), torch.zeros(0), torch.zeros(1), torch.zeros(2))
+    assert (edges.newer().tolist(), edges.latest(3).num_edges) == ([], 0)
+
+
+def test_products_of_both_ends_have_the_gradients_of_gathered_vectors(edges, values):
+    of_targets = torch.randn(NUM_TARGETS, WIDTH, generator=torch.Generator().manual_seed(2))
+
+    def gradients(multiply):
+        ends = of_targets.clone().requires_grad_(), values.clone().requires_grad_()
+        products = multiply(*ends)
+        products.square().sum().backward()
+        return products.detach(), ends[0].grad, ends[1].grad
+
+    expected = gradients(lambda ones, others: (ones[edges.target] * others[edges.source]).sum(-1))
+    for found, wanted in zip(gradients(edges.products), expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_edges_one_by_one_aggregate_values_of_their_own(edges):
+    own = torch.randn(NUM_EDGES, WIDTH, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(
+        edges.one_by_one().aggregate(own, SumAggregation(), edges.weight), edges.combine(own, SumAggregation())
+    )
+
+
 def test_symmetric_weight_divides_by_the_root_of_both_degrees():
     # Source 0 has degree 4, source 1 has 5; target 0 has degree 9.
     edges = edges_of([0, 1], [0, 0], [4.0, 5.0], num_sources=2, num_targets=1)

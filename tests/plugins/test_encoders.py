@@ -29,13 +29,14 @@ from springtide_plugins.encoders.graphsage import GraphSAGE
 from springtide_plugins.encoders.hetero import RGCN
 from springtide_plugins.encoders.lightgcn import LightGCN
 from springtide_plugins.encoders.mpnn import MPNN
+from springtide_plugins.encoders.tgat import TGAT
 
 NUM_NODES, WIDTH, NUM_LAYERS = 6, 4, 3
 # An undirected path with a triangle at its end, both directions of each edge; node 5 is alone.
 PAIRS = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 2)]
 SCHEMA = Schema(("user", "item"), (("user", "buys", "item"), ("item", "rev_buys", "user"), ("item", "like", "item")))
 RELATIONAL = (MPNN, EdgeSAGE, RGCN)
-ALL = (LightGCN, GCN, GraphSAGE, GATv2, GGNN, *RELATIONAL)
+ALL = (LightGCN, GCN, GraphSAGE, GATv2, GGNN, TGAT, *RELATIONAL)
 
 
 def graph(weight_of_pair=None, is_relational=False):
@@ -191,6 +192,58 @@ def test_gat_refuses_a_width_that_is_no_multiple_of_the_heads():
         make(GATv2, heads=3)
 
 
+@pytest.mark.parametrize("aggregator", [SumAggregation(), MeanAggregation()])
+def test_tgat_weighs_the_latest_neighbours_by_what_they_are_and_when_they_were_chosen(inputs, weighted, aggregator):
+    encoder = randomised(make(TGAT, aggregator, num_layers=1, heads=2, num_latest=2))
+    query, key, value, code_key, code_value, own = (
+        getattr(encoder, name)[0] for name in ("queries", "keys", "values", "code_keys", "code_values", "of_self")
+    )
+    expected = own(inputs)
+    for node in range(NUM_NODES - 1):  # The last has no neighbour.
+        latest = (weighted.target == node).nonzero().flatten()[-2:]  # Node 2 has three neighbours; all ages differ.
+        ages = weighted.age_days[latest, None]
+        newer = torch.arange(len(latest) - 1.0, -1.0, -1.0)[:, None]
+        places = torch.exp2(-newer / torch.tensor([1.0, 4.0, 16.0]))
+        waves = torch.cos(ages * encoder.frequencies) / len(encoder.frequencies) ** 0.5
+        codes = torch.cat([waves, weighted.features()[latest], places], dim=1)
+        neighbours = inputs[weighted.source[latest]]
+        keys, values = key(neighbours) + code_key(codes), value(neighbours) + code_value(codes)
+        for head in (slice(0, 2), slice(2, 4)):
+            attention = (keys[:, head] @ query(inputs[node])[head] / 2**0.5).softmax(0)
+            expected[node, head] += attention @ values[:, head]
+    torch.testing.assert_close(vectors_of(encoder, inputs, weighted), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_tgat_learns_alike_with_and_without_messages_of_their_own(inputs, weighted):
+    """Sums are made without messages, means with them: both are the same, and so are their gradients."""
+    gradients = []
+    for aggregator in (SumAggregation(), MeanAggregation()):
+        torch.manual_seed(1)
+        encoder = randomised(make(TGAT, aggregator, heads=2, num_latest=2))
+        level_0 = inputs.clone().requires_grad_()
+        vectors_of(encoder, level_0, weighted).square().sum().backward()
+        gradients.append([level_0.grad, *(parameter.grad for parameter in encoder.parameters())])
+    for of_sum, of_mean in zip(*gradients, strict=True):
+        torch.testing.assert_close(of_sum, of_mean, rtol=1e-3, atol=1e-3 * float(of_mean.abs().max()) + 1e-6)
+
+
+def test_tgat_looks_at_no_neighbour_before_the_latest(inputs, weighted):
+    encoder = randomised(make(TGAT, num_layers=1, heads=2, num_latest=2))
+    oldest = weighted.source[(weighted.target == 2).nonzero()[0]]
+    changed = inputs.clone()
+    changed[oldest] += 1.0
+    before, after = (encoder.layer(0, sources, inputs, weighted)[2] for sources in (inputs, changed))
+    assert torch.equal(before, after)
+    encoder.num_latest = 3
+    before, after = (encoder.layer(0, sources, inputs, weighted)[2] for sources in (inputs, changed))
+    assert not torch.allclose(before, after)
+
+
+def test_tgat_refuses_a_width_that_is_no_multiple_of_the_heads():
+    with pytest.raises(SettingsError, match=r"encoder 'tgat': wanted a width that its 3 heads can share, got 4"):
+        make(TGAT, heads=3)
+
+
 def test_ggnn_equals_pyg_where_layers_share_their_matrix(inputs, weighted):
     encoder = randomised(make(GGNN, SumAggregation()))
     convolution = GatedGraphConv(WIDTH, NUM_LAYERS)
@@ -281,7 +334,7 @@ def test_age_reaches_the_encoders_that_use_edges(inputs, encoder):
     for of in (edges, older):
         block, nodes = of.block(torch.arange(NUM_NODES), 100, torch.Generator())
         levels.append(made.layer(0, inputs[nodes], inputs, block))
-    assert torch.equal(*levels) != (encoder in {GATv2, MPNN, EdgeSAGE})
+    assert torch.equal(*levels) != (encoder in {GATv2, MPNN, EdgeSAGE, TGAT})
 
 
 @pytest.mark.parametrize("num_bases", [None, 2])
@@ -335,7 +388,7 @@ def test_relational_encoders_refuse_edges_without_types(inputs, weighted, encode
 
 @pytest.mark.parametrize("encoder", ALL)
 def test_neighbours_are_sampled_by_the_fanout(encoder):
-    cheap = {LightGCN, GCN, GGNN}
+    cheap = {LightGCN, GCN, GGNN, TGAT}
     assert (make(encoder).fanout is None) == (encoder in cheap)
     assert make(encoder, fanout=3).fanout == 3
     assert make(encoder, fanout=None).fanout is None

@@ -28,6 +28,7 @@ OPTIONS = [
     ("encoder", "hetero", {"num_bases": 2}),
     ("encoder", "hetero", {"has_typed_self": True}),
     ("encoder", "mpnn", {"update": "mlp"}),
+    ("encoder", "tgat", {"heads": 4, "num_latest": 3, "num_frequencies": 5}),
     ("aggregator", "lstm", {"max_messages": 3}),
     ("aggregator", "power_mean", {"power": 3.0, "is_learned": False}),
     ("aggregator", "set2set", {"processing_steps": 1}),

@@ -255,13 +255,28 @@ class Side:
         return vector
 
     def attention(self) -> Array | None:
-        """Return the share of each edge, float32 ``[num_edges]``, in the last layer that weighs them by a softmax."""
+        """Return the share of each edge, float32 ``[num_edges]``, in the last layer that weighs them by a softmax.
+
+        It is 0 for an edge that the encoder does not look at, since it looks at the latest alone.
+        """
         shares: list[Array] = []
 
         class Watched(ServingEdges):
             def softmax(self, values: Array) -> Array:
-                of_edges = super().softmax(values)
-                shares.append(of_edges.mean(axis=1))
+                return self.noted(np.arange(self.num_edges), super().softmax(values))
+
+            def latest(self, count: int) -> ServingEdges:
+                found = super().latest(count)
+                if found is self:
+                    return found
+                late, softmax = np.flatnonzero(self.newer() < count), found.softmax
+                found.softmax = lambda values: self.noted(late, softmax(values))  # type: ignore[method-assign]
+                return found
+
+            def noted(self, edges: npt.NDArray[np.int64], of_edges: Array) -> Array:
+                of_all = np.zeros(self.num_edges, np.float32)
+                of_all[edges] = of_edges.mean(axis=1)
+                shares.append(of_all)
                 return of_edges
 
         self._model.fold_in(self.node_type, self.level_0, self.neighbourhood, Watched)

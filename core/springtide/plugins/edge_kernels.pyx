@@ -1,4 +1,4 @@
-"""The compiled loop that adds up the values of neighbours."""
+"""The compiled loops along edges: they add up the values of neighbours, and multiply those of both ends."""
 
 from libc.stdint cimport int64_t
 
@@ -62,10 +62,39 @@ cdef extern from *:
             }
         }
     }
+
+    SPRINGTIDE_CLONES
+    static void springtide_end_products(
+        const int64_t* pointers, const int64_t* source, const float* of_targets, const float* of_sources,
+        int64_t num_edges, int64_t width, int64_t first, int64_t stop, float* products
+    ) {
+        for (int64_t row = first; row < stop; row++) {
+            const float* one = of_targets + row * width;
+            for (int64_t edge = pointers[row]; edge < pointers[row + 1]; edge++) {
+                const float* other = of_sources + source[edge] * width;
+                if (edge + SPRINGTIDE_AHEAD < num_edges) {
+                    const float* next = of_sources + source[edge + SPRINGTIDE_AHEAD] * width;
+                    for (int64_t line = 0; line < width; line += 16) __builtin_prefetch(next + line);
+                }
+                springtide_8 sums = {0};
+                int64_t at = 0;
+                for (; at + 8 <= width; at += 8)
+                    sums += *(const springtide_8*)(one + at) * *(const springtide_8*)(other + at);
+                float product = 0;
+                for (int64_t lane = 0; lane < 8; lane++) product += sums[lane];
+                for (; at < width; at++) product += one[at] * other[at];
+                products[edge] = product;
+            }
+        }
+    }
     """
     void neighbour_sums "springtide_neighbour_sums"(
         const int64_t* pointers, const int64_t* source, const float* weight, const float* values, int64_t num_edges,
         int64_t width, int64_t first, int64_t stop, float* sums
+    ) noexcept nogil
+    void end_products "springtide_end_products"(
+        const int64_t* pointers, const int64_t* source, const float* of_targets, const float* of_sources,
+        int64_t num_edges, int64_t width, int64_t first, int64_t stop, float* products
     ) noexcept nogil
 
 
@@ -89,3 +118,25 @@ def add_up_neighbours(pointers, source, weight, values, first, stop, sums):
     cdef int64_t num_edges = len(source), width = values.shape[1], low = first, high = stop
     with nogil:
         neighbour_sums(begin, rows, factors, given, num_edges, width, low, high, to)
+
+
+def multiply_ends(pointers, source, of_targets, of_sources, first, stop, products):
+    """Multiply the vectors of both ends of the edges of some targets.
+
+    Args:
+        pointers: int64 ``[num_targets + 1]``, where the edges of each target begin.
+        source: int64 ``[num_edges]``, rows of ``of_sources``.
+        of_targets: float32 ``[num_targets, d]``.
+        of_sources: float32 ``[num_sources, d]``.
+        first: The first target.
+        stop: The target to stop before.
+        products: Output, float32 ``[num_edges]``: those of the edges of the targets from ``first`` up to ``stop``.
+    """
+    cdef const int64_t* begin = int64s(pointers)
+    cdef const int64_t* rows = int64s(source)
+    cdef const float* ones = float32s(of_targets)
+    cdef const float* others = float32s(of_sources)
+    cdef float* to = out_float32s(products)
+    cdef int64_t num_edges = len(source), width = of_targets.shape[1], low = first, high = stop
+    with nogil:
+        end_products(begin, rows, ones, others, num_edges, width, low, high, to)

@@ -71,3 +71,19 @@ def num_stood_for(degree: Tensor, fanout: int, probability: Tensor | None) -> Te
     if probability is None:
         return (degree / fanout).clamp(min=1.0)
     return torch.where(degree > fanout, 1 / (fanout * probability), 1.0).float()
+
+
+def num_newer(pointers: Tensor, target: Tensor, age_days: Tensor) -> Tensor:
+    """Return how many edges of the same target are newer than each edge, int64 ``[num_edges]``.
+
+    Args:
+        pointers: int64 ``[num_targets + 1]``, where each target's edges begin.
+        target: int64 ``[num_edges]``, ascending.
+        age_days: float32 ``[num_edges]``, falling within a target.
+    """
+    if not len(target):
+        return torch.zeros_like(target)
+    is_last = torch.ones(len(target), dtype=torch.bool, device=target.device)  # Of those of one target and one age.
+    is_last[:-1] = (target[1:] != target[:-1]) | (age_days[1:] != age_days[:-1])
+    last = is_last.nonzero().flatten()[is_last.cumsum(0) - is_last.long()]
+    return pointers[target + 1] - 1 - last

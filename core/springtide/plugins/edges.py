@@ -10,8 +10,9 @@ from torch_geometric.nn import Aggregation, MeanAggregation, SumAggregation
 
 from springtide.plugins.edge_features import AGE_HALF_LIVES_DAYS
 from springtide.plugins.edge_features import NUM_EDGE_FEATURES as NUM_EDGE_FEATURES  # For parts that import it here.
+from springtide.plugins.edge_gradients import EndProducts, SparseProduct
 from springtide.plugins.edge_products import edge_product
-from springtide.plugins.edge_sampling import draw_edges, draw_probabilities, num_stood_for
+from springtide.plugins.edge_sampling import draw_edges, draw_probabilities, num_newer, num_stood_for
 
 with warnings.catch_warnings():
     # Torch warns at the first sparse CSR tensor that they are in beta: users can do nothing about it.
@@ -112,6 +113,9 @@ class Edges:
         self._symmetric: Tensor | None = None
         self._features: Tensor | None = None
         self._by_relation: dict[int, Edges] = {}
+        self._newer: Tensor | None = None
+        self._latest: dict[int, Edges] = {}
+        self._one_by_one: Edges | None = None
         self._probabilities_of: dict[float, tuple[Tensor, Tensor]] = {}
 
     @property
@@ -166,6 +170,39 @@ class Edges:
         if relation not in self._by_relation:
             self._by_relation[relation] = self._select((self.relation == relation).nonzero().flatten())
         return self._by_relation[relation]
+
+    def newer(self) -> Tensor:
+        """Return int64 ``[num_edges]``: how many edges of the same target are newer. Edges of one age have the same."""
+        if self._newer is None:
+            self._newer = num_newer(self.pointers, self.target, self.age_days)
+        return self._newer
+
+    def latest(self, count: int) -> "Edges":
+        """Return the edges that have fewer than ``count`` newer ones at their target; cached.
+
+        These are the ``count`` latest of each target, and all that are as old as the last of these: which of a basket's
+        items are taken must not depend on their order. Degrees stay those of the whole graph.
+        """
+        if count not in self._latest:
+            self._latest[count] = self._select((self.newer() < count).nonzero().flatten())
+        return self._latest[count]
+
+    def one_by_one(self) -> "Edges":
+        """Return the same edges, each from a source of its own; cached. Values of these sources are those of edges."""
+        if self._one_by_one is None:
+            own, ones = torch.arange(self.num_edges, device=self.source.device), torch.ones_like(self.weight)
+            self._one_by_one = Edges(own, self.target, self.weight, self.age_days, ones, self.target_degree)
+        return self._one_by_one
+
+    def products(self, of_targets: Tensor, of_sources: Tensor) -> Tensor:
+        """Return float32 ``[num_edges]``: the product of the vectors of both ends of each edge.
+
+        Args:
+            of_targets: float32 ``[num_targets, d]``.
+            of_sources: float32 ``[num_sources, d]``.
+        """
+        products: Tensor = EndProducts.apply(self, of_targets, of_sources)  # type: ignore[no-untyped-call]  # torch's own
+        return products
 
     def aggregate(self, values: Tensor, aggregator: Aggregation, weight: Tensor | None = None) -> Tensor:
         """Combine, at each target, the values of its sources.
@@ -344,10 +381,11 @@ class Edges:
         return combined
 
     def _product(self, values: Tensor, weight: Tensor) -> Tensor:
-        product: Tensor = _SparseProduct.apply(self, weight, values)  # type: ignore[no-untyped-call]  # torch's own
+        product: Tensor = SparseProduct.apply(self, weight, values)  # type: ignore[no-untyped-call]  # torch's own
         return product
 
-    def _transposed_product(self, weight: Tensor, values: Tensor) -> Tensor:
+    def transposed_product(self, weight: Tensor, values: Tensor) -> Tensor:
+        """Add up, at each source, the values of its targets times the weights: float32 ``[num_sources, d]``."""
         if self._transposed is None:
             order = torch.argsort(self.source, stable=True)
             self._transposed = (_pointers(self.source[order], self.num_sources), self.target[order], order)
@@ -357,28 +395,6 @@ class Edges:
         if kept is None or kept[0].data_ptr() != weight.data_ptr() or kept[1] != weight._version:
             kept = self._transposed_weight = (weight.detach(), weight._version, weight.detach()[order])
         return edge_product(pointers, target, kept[2], values)
-
-
-class _SparseProduct(torch.autograd.Function):
-    """Sparse matrix times dense matrix; the gradient is a product with the transposed matrix, which is cached."""
-
-    @staticmethod
-    def forward(ctx: Any, edges: Edges, weight: Tensor, values: Tensor) -> Tensor:
-        ctx.edges = edges
-        ctx.save_for_backward(weight, values)
-        return edge_product(edges.pointers, edges.source, weight.detach(), values)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
-        edges: Edges = ctx.edges
-        weight, values = ctx.saved_tensors
-        (gradient,) = gradients
-        weight_gradient = values_gradient = None
-        if ctx.needs_input_grad[1]:
-            weight_gradient = (gradient[edges.target] * values[edges.source]).sum(-1)
-        if ctx.needs_input_grad[2]:
-            values_gradient = edges._transposed_product(weight, gradient)
-        return None, weight_gradient, values_gradient
 
 
 def _pointers(sorted_rows: Tensor, num_rows: int) -> Tensor:

@@ -130,6 +130,7 @@ class ServingEdges:
         self.target_type = target_type
         self.stands_for = stands_for
         self._by_relation: dict[int, ServingEdges] = {}
+        self._latest: dict[int, ServingEdges] = {}
 
     @property
     def num_edges(self) -> int:
@@ -199,6 +200,27 @@ class ServingEdges:
             # All edges, as a user's often are: then no row is gathered.
             self._by_relation[relation] = self if len(chosen) == self.num_edges else self._select(chosen)
         return self._by_relation[relation]
+
+    def newer(self) -> Int64s:
+        """Return int64 ``[num_edges]``: how many edges of the same target are newer; see ``Edges``."""
+        return self._newer
+
+    @cached_property
+    def _newer(self) -> Int64s:
+        if not self.num_edges:
+            return np.zeros(0, np.int64)
+        is_last = np.ones(self.num_edges, bool)
+        is_last[:-1] = (self.target[1:] != self.target[:-1]) | (self.age_days[1:] != self.age_days[:-1])
+        last = np.flatnonzero(is_last)[np.cumsum(is_last) - is_last]
+        newer: Int64s = self.pointers[self.target + 1] - 1 - last
+        return newer
+
+    def latest(self, count: int) -> "ServingEdges":
+        """Return the edges that have fewer than ``count`` newer ones at their target; cached. See ``Edges``."""
+        if count not in self._latest:
+            is_late = self.newer() < count
+            self._latest[count] = self if is_late.all() else self._select(np.flatnonzero(is_late))
+        return self._latest[count]
 
     def of_sources(self, values: Array) -> Array:
         """Return the values of each edge's source, ``[num_edges, ...]``, given those of all, ``[num_sources, ...]``.

@@ -246,6 +246,12 @@ class _MaskedEdges(Edges):
         """Combine, at each target, the messages of its edges."""
         return super().combine(messages, aggregator, (self.counted_weight() if weight is None else weight) * self._mask)
 
+    def one_by_one(self) -> Edges:
+        """Return the same edges, each from a source of its own, under the same masks."""
+        own = super().one_by_one()
+        columns = (own.source, own.target, own.weight, own.age_days, own.source_degree, own.target_degree)
+        return _MaskedEdges(*columns).masked(self._mask)
+
     def _select(self, chosen: Tensor, stands_for: Tensor | None = None) -> Edges:
         some = super()._select(chosen, stands_for)
         columns = (some.source, some.target, some.weight, some.age_days, some.source_degree, some.target_degree)

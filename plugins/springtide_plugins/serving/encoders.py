@@ -15,6 +15,7 @@ from springtide.plugins.serving_edges import ServingEdges, ServingSum
 from springtide_plugins.serving.layers import Dense, GRUCell, relu
 
 _ONE = np.float32(1)
+_NEWER_HALF_LIVES = np.array((1.0, 4.0, 16.0), np.float32)  # Of ``tgat.NEWER_HALF_LIVES``.
 _NEGATIVE_SLOPE = np.float32(0.2)  # Of PyG's ``GATv2Conv``.
 
 
@@ -263,6 +264,58 @@ class MPNN(ServingEncoder):
         hidden = relu(hidden + self._of_edge[depth](edges))  # [num_edges, d]
         message = self._out[depth](edges.combine(hidden, self.aggregators[depth]))
         return self._updates[depth](message, targets)
+
+
+class TGAT(ServingEncoder):
+    """Serving half of ``tgat.TGAT``."""
+
+    default_aggregator = "sum"
+
+    def __init__(
+        self,
+        width: int,
+        num_layers: int,
+        aggregators: Sequence[ServingAggregator],
+        weights: Weights,
+        heads: PositiveInt = 2,
+        num_latest: PositiveInt = 32,
+        num_frequencies: PositiveInt = 16,
+        fanout: PositiveInt | None = None,
+    ) -> None:
+        super().__init__(width, num_layers, aggregators, weights)
+        self._heads, self._num_latest = heads, num_latest
+        depths = range(num_layers)
+        self._queries = [Dense.of(weights, f"queries.{depth}") for depth in depths]
+        self._keys = [Dense.of(weights, f"keys.{depth}") for depth in depths]
+        self._values = [Dense.of(weights, f"values.{depth}") for depth in depths]
+        self._code_keys = [Dense.of(weights, f"code_keys.{depth}") for depth in depths]
+        self._code_values = [Dense.of(weights, f"code_values.{depth}") for depth in depths]
+        self._of_self = [Dense.of(weights, f"of_self.{depth}") for depth in depths]
+
+    def layer(self, depth: int, sources: Array, targets: Array, edges: ServingEdges) -> Array:
+        """Apply one layer; see the contract for shapes."""
+        latest, aggregator = edges.latest(self._num_latest), self.aggregators[depth]
+        of_sources, codes = latest.of_sources(sources), self._codes(latest)
+        queries = latest.of_targets(self._queries[depth](targets))
+        products = queries * (self._keys[depth](of_sources) + self._code_keys[depth](codes))  # [num_edges, d]
+        logits = products.reshape(latest.num_edges, self._heads, self.width // self._heads).sum(-1)
+        attention = latest.softmax(logits / np.float32(np.sqrt(self.width // self._heads)))  # [num_edges, heads]
+        if type(aggregator) is not ServingSum:
+            attention = attention * latest.counts[latest.target].astype(np.float32)[:, None]
+        messages = self._values[depth](of_sources) + self._code_values[depth](codes)
+        messages = messages * np.repeat(attention, self.width // self._heads, axis=1)
+        combined = latest.combine(messages, aggregator, np.ones_like(latest.weight))
+        updated = combined + self._of_self[depth](targets)
+        if depth == self.num_layers - 1:
+            return updated
+        return np.where(updated > 0, updated, np.expm1(np.minimum(updated, np.float32(0))))
+
+    def _codes(self, edges: ServingEdges) -> Array:
+        """Return the code of each edge, float32 ``[num_edges, d_code]``."""
+        frequencies = self.weights["frequencies"]
+        waves = np.cos(edges.age_days[:, None] * frequencies) / np.float32(np.sqrt(len(frequencies)))
+        places = np.exp2(-edges.newer()[:, None].astype(np.float32) / _NEWER_HALF_LIVES)
+        return np.concatenate([waves, edges.features(), places], axis=1)
 
 
 class _MLPUpdate:

@@ -34,9 +34,9 @@ EXPONENTS = Exponents(
 )
 
 
-def settings_with(encoder: str, *weights: str) -> Settings:
+def settings_with(encoder: str | dict[str, object], *weights: str) -> Settings:
     return quick_settings(
-        model={"width": 16, "encoder": {"name": encoder}}, ranking={"context_weights": {name: {} for name in weights}}
+        model={"width": 16, "encoder": encoder}, ranking={"context_weights": {name: {} for name in weights}}
     )
 
 
@@ -47,7 +47,11 @@ def scorer_of(state: LiveState, settings: Settings, artifact: ModelArtifact, exp
     return ranker.scorer()
 
 
-@pytest.fixture(scope="module", params=["lightgcn", "graphsage", "gat"])
+# The last looks at two of a newcomer's four items alone.
+ENCODERS = ("lightgcn", "graphsage", "gat", {"name": "tgat", "options": {"num_latest": 2}})
+
+
+@pytest.fixture(scope="module", params=ENCODERS, ids=["lightgcn", "graphsage", "gat", "tgat"])
 def trained(request: pytest.FixtureRequest) -> tuple[Settings, ModelArtifact]:
     settings = settings_with(request.param)
     return settings, quick_model(even_odd_state(SIZE, settings), settings)
@@ -121,7 +125,7 @@ def test_neighbours_of_both_sides_have_influence(trained: tuple[Settings, ModelA
     assert {each.node.node_id for each in found if each.side == "item"} == {f"u{row}" for row in range(1, 24, 2)} - {
         "u5"
     }
-    has_attention = settings.model.encoder.name == "gat"
+    has_attention = settings.model.encoder.name in {"gat", "tgat"}
     assert all((each.attention is not None) == has_attention for each in found)
     if has_attention:
         for side in ("user", "item"):

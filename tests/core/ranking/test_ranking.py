@@ -39,9 +39,12 @@ EXPONENTS = Exponents(
 )
 
 
-def settings_of(encoder: str = "lightgcn", **sections):
+LATEST_FOUR = {"name": "tgat", "options": {"num_latest": 4}}
+
+
+def settings_of(encoder="lightgcn", **sections):
     aggregator = "sum" if encoder == "lightgcn" else "mean"
-    model = {"width": 16, "encoder": {"name": encoder}, "aggregator": {"name": aggregator}}
+    model = {"width": 16, "encoder": encoder, "aggregator": {"name": aggregator}}
     return quick_settings(model=model, **sections)
 
 
@@ -91,7 +94,7 @@ def test_first_unseen_item_is_the_withheld_one(encoder):
         assert ids(ask(ranker, user_id=f"u{number}", exclude_seen=("*",), count=1)) == [f"i{number}"]
 
 
-@pytest.mark.parametrize("encoder", ["lightgcn", "graphsage"])
+@pytest.mark.parametrize("encoder", ["lightgcn", "graphsage", LATEST_FOUR], ids=str)
 @pytest.mark.parametrize("half_life_days", [None, 3.0])
 def test_folding_a_known_user_in_gives_the_trained_vector(encoder, half_life_days):
     settings = settings_of(encoder, training={"edge_half_life_days": half_life_days})
@@ -107,6 +110,21 @@ def test_folding_a_known_user_in_gives_the_trained_vector(encoder, half_life_day
         expected, found = (ask(one, user_id=f"u{number}", count=SIZE) for one in (trained, folding))
         of_expected = {item.item_id: item.cosine for item in expected.items}
         assert {item.item_id: item.cosine for item in found.items} == pytest.approx(of_expected, abs=2e-6)
+
+
+def test_attention_over_the_latest_knows_the_last_click():
+    state = even_odd_state(SIZE)
+    ranker = ranker_of(state, settings_of(LATEST_FOUR))
+
+    def cosines():
+        return {item.item_id: item.cosine for item in ask(ranker, user_id="u0", count=SIZE).items}
+
+    before = cosines()
+    take(state, ("u0", "i5", NOW.timestamp_ms))
+    after = cosines()
+    assert after.keys() == before.keys()
+    assert max(abs(after[item] - before[item]) for item in after) > 0.01
+    assert after["i5"] > before["i5"]
 
 
 @pytest.mark.parametrize("query", [{"user_id": "u4"}, {"user_id": "u5", "exclude_seen": ("*",)}, {"user_id": "?"}])
