@@ -34,6 +34,12 @@ def tune(
     judge_seeds: Annotated[
         int, typer.Option(min=1, help="Seeds of the judging on the test set, of the settings before and after.")
     ] = 3,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Search this alone, such as model.tasks or training.steps; may be repeated.", metavar="SETTING"
+        ),
+    ] = None,
     columns: Columns = "",
     time_unit: TimeUnit = None,
     time_format: TimeFormat = None,
@@ -58,5 +64,6 @@ def tune(
         trials_path=study,
         num_cuts=cuts,
         num_judge_seeds=judge_seeds,
+        only=only or (),
         options=read_options(columns, time_unit, time_format, encoding),
     )

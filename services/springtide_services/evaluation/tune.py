@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from springtide.evaluation.tuning.cuts import Cuts
 from springtide.evaluation.tuning.dimensions import Dimension, in_words, with_values
 from springtide.evaluation.tuning.judging import Judgement, judge, measure_with_seeds
 from springtide.evaluation.tuning.objective import Trial, compare_trials, cuts_for_tuning, score_of_cuts
-from springtide.evaluation.tuning.search_space import search_space
+from springtide.evaluation.tuning.search_space import restricted, search_space
 from springtide.evaluation.tuning.trials import TrialsFile
 from springtide.event_files import ReadOptions
 from springtide.plugins.loading import Plugins, load_checked_plugins
@@ -70,6 +70,7 @@ def tune_and_write(
     trials_path: Path,
     num_cuts: int = 3,
     num_judge_seeds: int = 3,
+    only: Sequence[str] = (),
     options: ReadOptions = _AS_IT_IS,
     fetch_dataset: Callable[[str], Dataset] = fetch,
 ) -> Outcome:
@@ -88,12 +89,14 @@ def tune_and_write(
         num_cuts: Number of cuts that trials are measured on, one tenth of the training set apart.
         num_judge_seeds: Number of seeds that both settings are trained with for the judging.
         trials_path: The trials file.
+        only: Settings to search at and below, as dotted paths; empty for all.
         options: How a file is read.
         fetch_dataset: Returns a public data set by its name.
 
     Raises:
         DatasetError: If the data set cannot be fetched or read.
-        SettingsError: If Optuna is missing, or a file cannot be read or written.
+        SettingsError: If Optuna is missing, nothing is searched below one of ``only``, or a file cannot be read or
+            written.
         TrainingError: If the present settings cannot be trained.
     """
     check_optuna()
@@ -105,7 +108,7 @@ def tune_and_write(
         loaded = source.load()
         for note in loaded.notes:
             bars.console.print(f"note: {note}", markup=False, soft_wrap=True)
-        space = search_space(settings, plugins, loaded)
+        space = restricted(search_space(settings, plugins, loaded), only)
         study = _study_of(source, settings, plugins, space, seed, num_cuts)
         search = Search(study, settings, space, trials, seed, bars)
         if search.trials:

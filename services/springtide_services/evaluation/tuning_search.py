@@ -244,9 +244,10 @@ class Search:
         for trial in self.trials:
             study.add_trial(self._frozen(trial))
         generator = np.random.default_rng(changed_seed)
-        is_changed = generator.random(len(self._space)) < _NUM_CHANGED / len(self._space)
-        is_changed[generator.integers(len(self._space))] = True
-        changed = {dimension.name for dimension, is_new in zip(self._space, is_changed, strict=True) if is_new}
+        names = [dimension.name for dimension in self._space if dimension.name in best.values]
+        is_changed = generator.random(len(names)) < _NUM_CHANGED / len(names)
+        is_changed[generator.integers(len(names))] = True
+        changed = {name for name, is_new in zip(names, is_changed, strict=True) if is_new}
         study.enqueue_trial({name: value for name, value in best.values.items() if name not in changed})
         proposal = study.ask()
         values: dict[str, Any] = {}

@@ -79,6 +79,34 @@ def search_space(settings: Settings, plugins: Plugins, dataset: Dataset | None =
     return [*space, *_of_context_weights(settings, plugins, dataset), *_of_tasks(settings, plugins, dataset)]
 
 
+def restricted(space: Sequence[Dimension], only: Sequence[str]) -> list[Dimension]:
+    """Return the dimensions at and below some settings; all others keep their present values.
+
+    The loss always stays, with its present value alone if it is not named, since its options depend on it.
+
+    Args:
+        space: All dimensions.
+        only: Dotted paths of settings, such as ``model.tasks`` or ``training.steps``; empty for all dimensions.
+
+    Raises:
+        SettingsError: If nothing is searched at or below one of them.
+    """
+    if not only:
+        return list(space)
+    for path in only:
+        if not any(_is_below(dimension.name, path) for dimension in space):
+            choices = ", ".join(dimension.name for dimension in space)
+            raise SettingsError(f"wanted settings that are searched, got {path!r} (choices, and all above: {choices})")
+    kept = [dimension for dimension in space if any(_is_below(dimension.name, path) for path in only)]
+    if any(dimension.name == LOSS for dimension in kept):
+        return kept
+    return [*(Choices(LOSS, each.present, (each.present,)) for each in space if each.name == LOSS), *kept]
+
+
+def _is_below(name: str, path: str) -> bool:
+    return name == path or name.startswith(f"{path}.")
+
+
 def _names(kind: str, plugins: Plugins) -> list[str]:
     return sorted(part.name for part in plugins.parts if part.kind == kind)
 

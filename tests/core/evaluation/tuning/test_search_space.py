@@ -6,6 +6,7 @@ from typing import Annotated
 import pytest
 from pydantic import Field
 
+from springtide.errors import SettingsError
 from springtide.evaluation.data.datasets import Dataset
 from springtide.evaluation.tuning.dimensions import (
     Choices,
@@ -18,7 +19,7 @@ from springtide.evaluation.tuning.dimensions import (
     present_values,
     with_values,
 )
-from springtide.evaluation.tuning.search_space import search_space
+from springtide.evaluation.tuning.search_space import restricted, search_space
 from springtide.events.model import NodeUpsert
 from springtide.plugins.contracts import Loss
 from springtide.plugins.loading import Plugins, load_plugins
@@ -218,6 +219,24 @@ def test_weights_of_tasks_are_searched_and_tasks_added(plugins: Plugins) -> None
     assert tuned.model.tasks["item_genre"].options == {"node_type": "item", "attribute": "genre"}
     assert without.model.tasks == {}
     plugins.check(tuned)
+
+
+def test_search_may_be_restricted_to_some_settings(plugins: Plugins) -> None:
+    space = search_space(CCE, plugins)
+
+    steps = restricted(space, ["training.steps"])
+    options = restricted(space, ["model.loss.cce"])
+
+    assert [dimension.name for dimension in steps] == ["model.loss", "training.steps"]
+    assert steps[0] == Choices("model.loss", "cce", ("cce",))
+    assert "model.loss.cce.temperature" in present_values(options)
+    assert restricted(space, []) == space
+    assert restricted(space, ["model.loss"])[0] == space[0]
+
+
+def test_restriction_to_what_is_not_searched_is_refused(plugins: Plugins) -> None:
+    with pytest.raises(SettingsError, match=r"wanted settings that are searched, got 'training\.step' \(choices"):
+        restricted(search_space(CCE, plugins), ["training.step"])
 
 
 def test_category_of_one_value_is_no_task(plugins: Plugins) -> None:
