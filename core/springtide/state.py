@@ -111,6 +111,10 @@ class LiveState:
         table = self.graph.view().nodes(node_type)
         return table.settled_kind(attribute)
 
+    def settled_length(self, node_type: str, attribute: str) -> int | None:
+        """Return the length of the vectors that nodes have, or None if no node has one; as ``settled_kind``."""
+        return self.graph.view().nodes(node_type).vector_length(attribute)
+
     def without_duplicates(self, batch: EventBatch) -> EventBatch:
         """Return the batch without the events that came before, and remember those that it keeps.
 

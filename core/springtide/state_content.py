@@ -98,6 +98,8 @@ def _values_of(table: NodeTable, name: str) -> Callable[[int], Any]:
     column = table.categories.get(name)
     if column is not None:
         return lambda row: column.values(row) or None
+    if table.kind(name) == "vector":
+        return lambda row: table.vector(name, row)
     numbers = table.number(name)
     if numbers is None:
         return lambda row: table.text(name, row)

@@ -82,7 +82,7 @@ class Stream:
     def _begin(self) -> None:
         settings = self._settings
         self._state = LiveState(settings, make_context_weights(settings.ranking, self._plugins))
-        kinds = AttributeKindCheck(settings.attributes, self._state.settled_kind)
+        kinds = AttributeKindCheck(settings.attributes, self._state.settled_kind, self._state.settled_length)
         self._decoder = Decoder(settings.interaction_rules(), settings.events, kinds)
         self._num_batches = 0
 
@@ -111,6 +111,7 @@ def example_events() -> list[events_pb2.Event]:
         {"interaction": purchase},
         {"interaction": purchase, "event_id": "e1"},
         {"node_upsert": {**upsert, "categories": {"department": {"values": ["BAKERY", "FRESH"]}}}},
+        {"node_upsert": {**upsert, "vectors": {"image": {"values": [0.5, -1.0]}}}},
         {"relation": {**relation, "target_id": "1", "weight": 2.0}},
         {"node_delete": {"type": "user", "id": "ann"}},
         {"batch": {**batch, "event_times_ms": [START_MS, 1]}},

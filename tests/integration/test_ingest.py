@@ -135,7 +135,9 @@ def _bad_records() -> dict[str, tuple[bytes | None, list[tuple[str, bytes]]]]:
         "text_too_long": _upsert(texts={"title": "x" * 20_000}),
         "time_out_of_range": ancient,
         "unknown_type": dream,
+        "vector_too_long": _upsert(vectors={"image": {"values": [0.5] * 1_025}}),
         "wrong_attribute_kind": _upsert(texts={"price": "cheap"}),
+        "wrong_vector_length": _upsert(vectors={"image": {"values": [0.5]}}),
     }
     return {
         **{reason: (event.SerializeToString(), []) for reason, event in events.items()},
@@ -189,7 +191,7 @@ def test_bad_input_goes_to_dead_letters_and_the_stream_goes_on(fresh_kafka: Call
     assert set(bad) | elsewhere == set(REASONS)
     state = LiveState(settings, {})
     with EventPublisher(settings) as publisher, _running(settings, state) as loop:
-        publisher.publish(_upsert(numbers={"price": 1.0}))
+        publisher.publish(_upsert(numbers={"price": 1.0}, vectors={"image": {"values": [0.5, 1.0]}}))
         producer = KafkaProducer(**client_config(settings.kafka))
         offsets = {}
         for number, (reason, (value, headers)) in enumerate(bad.items()):

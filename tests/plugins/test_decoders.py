@@ -466,6 +466,29 @@ def test_mongodb_numbers_and_times_are_read(time):
     assert found.event_time.ToMilliseconds() == AT_MS
 
 
+@pytest.mark.parametrize("image", [[0.5, 1, "2.5"], "[0.5, 1, 2.5]"], ids=["a list", "the text of pgvector"])
+def test_vectors_are_read_from_lists_and_from_texts(image):
+    decoder = make("debezium", tables={"products": {**PRODUCTS, "vectors": ["image", "sound"]}})
+    (found,) = decoder.decode(change("c", {"id": "7", "image": image, "sound": None}, table="products"))
+    assert list(found.node_upsert.vectors["image"].values) == [0.5, 1.0, 2.5]
+    assert "sound" not in found.node_upsert.vectors
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ("0.5, 1", "image: wanted a list of numbers, got '\"0.5, 1\"'"),
+        ([0.5, "x"], r"image\[1\]: wanted a number"),
+        ([0.5, 1e39], r"image\[1\]: wanted a finite number in 32 bits"),
+        ([float("nan")], r"image\[0\]: wanted a finite number in 32 bits"),
+    ],
+)
+def test_what_is_no_vector_is_refused_in_words(image, words):
+    decoder = make("debezium", tables={"products": {**PRODUCTS, "vectors": ["image"]}})
+    with pytest.raises(EventRefusedError, match=words):
+        decoder.decode(change("c", {"id": "7", "image": image}, table="products"))
+
+
 @pytest.mark.parametrize(
     ("key", "node_id"),
     [

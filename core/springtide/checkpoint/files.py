@@ -15,7 +15,7 @@ from springtide.graph.edges import EdgeView
 from springtide.graph.late_attributes import AttributesSnapshot
 from springtide.graph.late_ids import LateIds
 from springtide.graph.lifetimes import LifetimesSnapshot
-from springtide.graph.row_entries import RowCodes, RowNumbers, RowTexts
+from springtide.graph.row_entries import RowCodes, RowNumbers, RowTexts, RowVectors
 from springtide.graph.tombstones import TombstonesSnapshot
 from springtide.packed_texts import PackedTexts, Texts, pack
 
@@ -55,6 +55,7 @@ def attribute_arrays(attributes: AttributesSnapshot) -> Arrays:
         "numbers": list(attributes.numbers),
         "texts": list(attributes.texts),
         "times": list(attributes.times.own),
+        "vectors": list(attributes.vectors),
     }
     arrays: dict[str, npt.NDArray[Any]] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
     for number, category in enumerate(attributes.categories.values()):
@@ -72,6 +73,8 @@ def attribute_arrays(attributes: AttributesSnapshot) -> Arrays:
         arrays |= _numbers(f"number{number}", column)
     for number, texts in enumerate(attributes.texts.values()):
         arrays |= {f"text{number}.rows": texts.rows, **_packed(f"text{number}", texts.texts)}
+    for number, vectors in enumerate(attributes.vectors.values()):
+        arrays |= {f"vector{number}.rows": vectors.rows, f"vector{number}": vectors.vectors}
     arrays["times"] = attributes.times.of_nodes
     for number, (rows, times) in enumerate(attributes.times.own.values()):
         arrays |= {f"times{number}.rows": rows, f"times{number}": times}
@@ -95,6 +98,8 @@ def attributes_from(arrays: Arrays, mark: str) -> AttributesSnapshot:
         attributes.numbers[name] = in_64_bits(_numbers_from(arrays, f"number{number}"))
     for number, name in enumerate(header["texts"]):
         attributes.texts[name] = RowTexts(arrays[f"text{number}.rows"], PackedTexts(*_pieces(arrays, f"text{number}")))
+    for number, name in enumerate(header.get("vectors", ())):  # Files of releases without vectors have none.
+        attributes.vectors[name] = RowVectors(arrays[f"vector{number}.rows"], arrays[f"vector{number}"])
     return attributes
 
 

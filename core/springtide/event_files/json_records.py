@@ -31,7 +31,7 @@ _MAX_DEPTH = 8  # Objects in objects whose columns are found by names with dots.
 _WANTED = "wanted a JSON object"
 
 
-class _Number(str):
+class JsonNumber(str):
     """A number of JSON as it is written, so that ids keep their digits."""
 
     __slots__ = ()
@@ -86,7 +86,7 @@ class JsonFile:
 
     def records(self) -> Iterator[tuple[int, Any]]:
         """Yield number and value of each record; numbers are texts, and a ``ValueError`` says what no JSON is."""
-        decoder = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_constant)
+        decoder = json.JSONDecoder(parse_int=JsonNumber, parse_float=JsonNumber, parse_constant=_constant)
         with self._file.open_text() as text:
             yield from self._items(text, decoder) if self.unit == "item" else _of_lines(text, decoder)
 
@@ -140,8 +140,8 @@ def _of_lines(text: Any, decoder: json.JSONDecoder) -> Iterator[tuple[int, Any]]
         yield number, value
 
 
-def _constant(name: str) -> _Number | None:
-    return None if name == "NaN" else _Number(name)
+def _constant(name: str) -> JsonNumber | None:
+    return None if name == "NaN" else JsonNumber(name)
 
 
 def _is_event(record: Any) -> bool:
@@ -218,4 +218,4 @@ def _dumped(value: Any) -> str:
 def _shown(value: Any) -> str:
     if value is None:
         return "null"
-    return shorten(str(value)) if isinstance(value, _Number) else shorten(json.dumps(value))
+    return shorten(str(value)) if isinstance(value, JsonNumber) else shorten(json.dumps(value))

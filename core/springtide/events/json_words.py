@@ -2,9 +2,10 @@
 
 import datetime as dt
 import json
+import math
 from typing import Any
 
-from springtide.events.limits import shorten
+from springtide.events.limits import MAX_NUMBER, shorten
 
 _TIME_EXAMPLE = '"2024-01-31T18:30:00Z"'
 _JSON_STARTS = (b"{", b"[")
@@ -103,7 +104,7 @@ def without_bad_attributes(value: bytes) -> tuple[dict[str, Any], list[str]]:
     problems: list[str] = []
     if not isinstance(upsert, dict):
         return {}, []
-    for field in ("categories", "numbers", "texts"):
+    for field in ("categories", "numbers", "texts", "vectors"):
         entries = upsert.get(field)
         if not isinstance(entries, dict):
             continue
@@ -179,7 +180,7 @@ def _id_words(found: dict[str, Any]) -> str:
 
 def _map_words(found: dict[str, Any]) -> str:
     """Return which entry of a map, such as an attribute, has a value of a wrong kind."""
-    for payload, maps in (("interaction", ("context",)), ("nodeUpsert", ("categories", "numbers", "texts"))):
+    for payload, maps in (("interaction", ("context",)), ("nodeUpsert", ("categories", "numbers", "texts", "vectors"))):
         inner = found.get(payload, found.get(_snake(payload)))
         if not isinstance(inner, dict):
             continue
@@ -201,6 +202,10 @@ def _entry_words(field: str, value: Any) -> str:
         values = value.get("values", []) if isinstance(value, dict) else None
         is_good = isinstance(values, list) and all(isinstance(each, str) for each in values)
         return "" if is_good else f'wanted an object such as {{"values": ["bread"]}}, {got}'
+    if field == "vectors":
+        values = value.get("values", []) if isinstance(value, dict) else None
+        is_good = isinstance(values, list) and all(_is_number(each) and _fits_32_bits(each) for each in values)
+        return "" if is_good else f'wanted an object such as {{"values": [0.25, -1.5]}}, {got}'
     if field == "numbers":
         return "" if _is_number(value) else f"wanted a number, {got}"
     return "" if isinstance(value, str) else f"wanted text in quotes, {got}"
@@ -214,6 +219,12 @@ def _is_number(value: Any) -> bool:
             return False
         return True
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _fits_32_bits(value: Any) -> bool:
+    # protobuf refuses a larger float, and the event with it; NaN and infinite ones it takes, and others refuse them.
+    number = float(value)
+    return abs(number) <= MAX_NUMBER or not math.isfinite(number)
 
 
 def _name_words(found: dict[str, Any]) -> str:

@@ -122,7 +122,8 @@ class KnownNames:
 
         Of several new ones those come in first whose names do in the order of texts.
         """
-        key, groups = (partition, _ATTRIBUTES, upsert.node_type), (upsert.categories, upsert.numbers, upsert.texts)
+        key = (partition, _ATTRIBUTES, upsert.node_type)
+        groups = (upsert.categories, upsert.numbers, upsert.texts, upsert.vectors)
         group = self._groups.get(key)
         if group is not None and all(map(group.met.issuperset, groups)):
             return upsert, None

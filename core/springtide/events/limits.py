@@ -28,7 +28,9 @@ REASONS: Mapping[str, str] = {
     "undecodable": "the bytes do not match the content type",
     "unknown_content_type": "there is no codec for the content type",
     "unknown_type": "there is no rule for interactions of this type",
+    "vector_too_long": "a vector attribute has too many numbers",
     "wrong_attribute_kind": "an attribute has another kind than the settings say, or than most nodes have",
+    "wrong_vector_length": "a vector attribute has another length than the first one of its name",
 }
 
 EARLIEST_MS = -62_135_596_800_000  # 0001-01-01T00:00:00Z, where protobuf's Timestamp begins.
@@ -52,6 +54,7 @@ class Limits:
         self.max_attributes = settings.max_attributes
         self.max_attribute_names = settings.max_attribute_names
         self.max_category_values = settings.max_category_values
+        self.max_vector_length = settings.max_vector_length
         self.max_types = settings.max_types
         # A character takes at most 4 bytes of UTF-8, so that shorter ids fit without being encoded.
         self.surely_short_id = settings.max_id_bytes // 4
@@ -80,6 +83,18 @@ class Limits:
             raise EventRefusedError(
                 "text_too_long", f"{field}: wanted at most {self.max_text_bytes} bytes, got {num_bytes}"
             )
+
+    def check_vector(self, field: str, values: Sequence[float]) -> None:
+        """Refuse a vector that is too long, or has a number that is NaN or infinite in 32 bits; it may be empty."""
+        if len(values) > self.max_vector_length:
+            raise EventRefusedError(
+                "vector_too_long",
+                f"{field}: wanted at most {self.max_vector_length} numbers (events.max_vector_length), got "
+                f"{len(values)}",
+            )
+        for position, value in enumerate(values):
+            if not -MAX_NUMBER <= value <= MAX_NUMBER:
+                self.check_number(f"{field}[{position}]", value)
 
     def check_num_attributes(self, names: Collection[str]) -> None:
         """Refuse a node with too many attributes: which of them to take would be anybody's guess."""

@@ -92,6 +92,7 @@ class NodeUpsert:
         numbers: Finite numbers by name.
         texts: Texts by name.
         timestamp_ms: Event time, milliseconds since the Unix epoch.
+        vectors: Finite numbers in 32 bits by name; an empty tuple clears the attribute.
 
     Raises:
         ValueError: If the type or the id is empty, or a number is not finite.
@@ -103,12 +104,16 @@ class NodeUpsert:
     numbers: Mapping[str, float] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     timestamp_ms: int = 0
+    vectors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _refuse_empty(node_type=self.node_type, node_id=self.node_id)
         for name, number in self.numbers.items():
             if not math.isfinite(number):
                 raise ValueError(f"numbers[{name!r}]: wanted a finite number, got {number}")
+        for name, vector in self.vectors.items():
+            if not all(map(math.isfinite, vector)):
+                raise ValueError(f"vectors[{name!r}]: wanted finite numbers, got {vector}")
 
     def kinds(self) -> Iterator[tuple[str, AttributeKind]]:
         """Yield (attribute, kind) of each value; an attribute that is only cleared has none."""
@@ -119,6 +124,9 @@ class NodeUpsert:
             yield name, "number"
         for name in self.texts:
             yield name, "text"
+        for name, vector in self.vectors.items():
+            if vector:
+                yield name, "vector"
 
     def without(self, kinds: Collection[tuple[str, AttributeKind]]) -> "NodeUpsert":
         """Return the upsert without some of its values, given as (attribute, kind)."""
@@ -127,6 +135,7 @@ class NodeUpsert:
             categories={name: values for name, values in self.categories.items() if (name, "category") not in kinds},
             numbers={name: number for name, number in self.numbers.items() if (name, "number") not in kinds},
             texts={name: text for name, text in self.texts.items() if (name, "text") not in kinds},
+            vectors={name: vector for name, vector in self.vectors.items() if (name, "vector") not in kinds},
         )
 
     def without_names(self, names: Collection[str]) -> "NodeUpsert":
@@ -136,6 +145,7 @@ class NodeUpsert:
             categories={name: values for name, values in self.categories.items() if name not in names},
             numbers={name: number for name, number in self.numbers.items() if name not in names},
             texts={name: text for name, text in self.texts.items() if name not in names},
+            vectors={name: vector for name, vector in self.vectors.items() if name not in names},
         )
 
 

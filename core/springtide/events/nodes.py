@@ -22,10 +22,12 @@ def read_upsert(
     """
     limits.check_id("node_upsert.type", message.type)
     limits.check_id("node_upsert.id", message.id)
-    if len(message.categories) + len(message.numbers) + len(message.texts) > limits.max_attributes:
-        limits.check_num_attributes({*message.categories, *message.numbers, *message.texts})
+    groups = (message.categories, message.numbers, message.texts, message.vectors)
+    if sum(len(group) for group in groups) > limits.max_attributes:
+        limits.check_num_attributes(set().union(*groups))
     errors: list[EventRefusedError] = []
     categories = {name: tuple(values.values) for name, values in message.categories.items()}
+    vectors = {name: tuple(values.values) for name, values in message.vectors.items()} if message.vectors else {}
     upsert = NodeUpsert(
         message.type,
         message.id,
@@ -33,6 +35,7 @@ def read_upsert(
         _good(message.numbers, "numbers", limits.check_number, limits, errors),
         _good(message.texts, "texts", limits.check_text, limits, errors),
         timestamp_ms,
+        _good(vectors, "vectors", limits.check_vector, limits, errors),
     )
     return upsert, errors
 

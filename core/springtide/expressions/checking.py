@@ -144,7 +144,8 @@ class Checker:
             return Typed("number", f"number {name!r}", lambda frame: frame.number(name), is_per_item=True, is_kept=True)
         if kind == "category":
             return Typed("category", f"category {name!r}", is_per_item=True, name=name)
-        words = f"{spelled(name)} is a free text, of which only has({spelled(name)}) can be asked"
+        what = "a vector" if kind == "vector" else "a free text"
+        words = f"{spelled(name)} is {what}, of which only has({spelled(name)}) can be asked"
         raise PartError(f"{words}; categories can be compared", tree.start, tree.end)
 
     def _user(self, tree: Tree) -> Typed:

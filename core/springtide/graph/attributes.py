@@ -14,6 +14,7 @@ from springtide.graph.categories import CategoryColumn
 from springtide.graph.columns import fitted, with_room
 from springtide.graph.late_attributes import AttributesSnapshot, LateAttributes
 from springtide.graph.row_columns import RowColumn
+from springtide.graph.vectors import VectorColumn
 from springtide.ids import IdMap
 from springtide.settings.model import AttributeKind
 
@@ -21,7 +22,7 @@ from springtide.settings.model import AttributeKind
 _Value = tuple[int, Any]
 _NOTHING: _Value = (-1, ())
 _CLEARED: _Value = (0, ())
-_CATEGORY, _NUMBER, _TEXT = 1, 2, 3
+_CATEGORY, _NUMBER, _TEXT, _VECTOR = 1, 2, 3, 4
 
 
 class AttributeColumns:
@@ -35,10 +36,11 @@ class AttributeColumns:
 
     Attributes:
         kinds: The kind of each attribute that readers see: the schema's, else the one that most nodes have; of equals
-            the first of category, number and text.
+            the first of category, number, text and vector.
         categories: Category columns by name.
         numbers: Number columns by name, NaN where a node has none.
         texts: Text by row, by name.
+        vectors: Vector columns by name.
         num_changes: Grows whenever a value changes.
         num_time_changes: Grows whenever a time changes and no value does.
     """
@@ -48,6 +50,7 @@ class AttributeColumns:
         self.categories: dict[str, CategoryColumn] = {}
         self.numbers: dict[str, RowColumn[np.float64]] = {}
         self.texts: dict[str, dict[int, str]] = {}
+        self.vectors: dict[str, VectorColumn] = {}
         self.num_changes = 0
         self.num_time_changes = 0
         self._lineage = object()
@@ -61,10 +64,12 @@ class AttributeColumns:
     def num_nodes_of(self, name: str) -> dict[AttributeKind, int]:
         """Return how many nodes have a value of each kind."""
         category, numbers = self.categories.get(name), self.numbers.get(name)
+        vectors = self.vectors.get(name)
         return {
             "category": 0 if category is None else category.num_held,
             "number": 0 if numbers is None else numbers.num_held,
             "text": len(self.texts.get(name, ())),
+            "vector": 0 if vectors is None else vectors.num_held,
         }
 
     def version_of(self, names: Sequence[str]) -> object:
@@ -141,7 +146,7 @@ class AttributeColumns:
     def late_snapshot(self, version: str) -> LateAttributes:
         """Return all columns as they are now, for another thread to copy; called by the thread that writes."""
         late = LateAttributes(
-            version, len(self._nodes), self.kinds, self.categories, self.numbers, self.texts, self._times
+            version, len(self._nodes), self.kinds, self.categories, self.numbers, self.texts, self.vectors, self._times
         )
         self._late_copies.add(late)
         return late
@@ -167,9 +172,13 @@ class AttributeColumns:
             if not self._is_refused(name, "text"):
                 self.texts[name] = texts.as_dict()
                 num_values[texts.rows] += 1
+        for name, vectors in saved.vectors.items():
+            if not self._is_refused(name, "vector"):
+                self.vectors[name] = VectorColumn.of(vectors, len(self._nodes))
+                num_values[vectors.rows] += 1
         self._num_values = num_values
         self._times.restore(saved.times, num_values + num_cleared)
-        for name in {*self.categories, *self.numbers, *self.texts}:
+        for name in {*self.categories, *self.numbers, *self.texts, *self.vectors}:
             self._settle_kind(name)
 
     def _keep(self, row: int) -> None:
@@ -196,7 +205,11 @@ class AttributeColumns:
         if numbers is not None and (number := numbers.get(row)) is not None:
             return _NUMBER, number
         text = self.texts.get(name, {}).get(row)
-        return None if text is None else (_TEXT, text)
+        if text is not None:
+            return _TEXT, text
+        vectors = self.vectors.get(name)
+        vector = None if vectors is None else vectors.get(row)
+        return None if vector is None else (_VECTOR, vector)
 
     def _names_of(self, row: int, count: int) -> Iterator[str]:
         """Return the attributes that a node has, cleared ones included, which are ``count``.
@@ -211,6 +224,9 @@ class AttributeColumns:
                 yield name
         for name, texts in self.texts.items():
             if row in texts:
+                yield name
+        for name, vectors in self.vectors.items():
+            if row in vectors.of_rows:
                 yield name
         for name, numbers in self.numbers.items():
             if numbers.get(row) is not None:
@@ -236,6 +252,12 @@ class AttributeColumns:
             self.texts.setdefault(name, {})[row] = stored
         elif former_rank == _TEXT:
             del self.texts[name][row]
+        if rank == _VECTOR:
+            if name not in self.vectors:
+                self.vectors[name] = VectorColumn(len(stored))
+            self.vectors[name].set(row, stored)
+        elif former_rank == _VECTOR:
+            del self.vectors[name].of_rows[row]
         self._num_changes_of[name] = self._num_changes_of.get(name, 0) + 1  # Readers that saw half of it look again.
         if rank != former_rank:
             self._num_values = with_room(self._num_values, row + 1, 0)
@@ -258,6 +280,8 @@ class AttributeColumns:
             self.numbers.pop(name, None)
         if not num_nodes["text"]:
             self.texts.pop(name, None)
+        if not num_nodes["vector"]:  # From then on, vectors by this name may have another length.
+            self.vectors.pop(name, None)
         if not is_in_use:
             self._times.forget_attribute(name)
 
@@ -272,4 +296,10 @@ def _values_of(upsert: NodeUpsert) -> dict[str, _Value]:
         values[name] = max(values.get(name, _CLEARED), (_NUMBER, float(number)))
     for name, text in upsert.texts.items():
         values[name] = max(values.get(name, _CLEARED), (_TEXT, text))
+    for name, vector in upsert.vectors.items():
+        if vector:  # In 32 bits, as it is kept, and -0 as 0: which of two is the greater one must not change by that.
+            kept = tuple((np.array(vector, np.float32) + np.float32(0)).tolist())
+            values[name] = max(values.get(name, _CLEARED), (_VECTOR, kept))
+        else:
+            values.setdefault(name, _CLEARED)
     return values

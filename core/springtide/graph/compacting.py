@@ -75,6 +75,7 @@ def _attributes_of(attributes: AttributesSnapshot, rows: Rows) -> AttributesSnap
         {name: numbers.taken(rows) for name, numbers in attributes.numbers.items()},
         {name: _texts_of(texts, position) for name, texts in attributes.texts.items()},
         TimesSnapshot(times.of_nodes[rows], own),
+        {name: vectors.taken(rows) for name, vectors in attributes.vectors.items()},
     )
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from springtide.graph.columns import fitted
 from springtide.graph.late_columns import ROWS_AT_ONCE, in_parts, let_others_run
 from springtide.graph.late_ids import LateIds
 from springtide.graph.row_columns import RowColumn
-from springtide.graph.row_entries import RowCodes, RowNumbers, RowTexts
+from springtide.graph.row_entries import RowCodes, RowNumbers, RowTexts, RowVectors
+from springtide.graph.vectors import VectorColumn, vectors_of
 from springtide.packed_texts import Texts
 from springtide.settings.model import AttributeKind
 
@@ -34,6 +35,7 @@ class AttributesSnapshot:
         numbers: float64 by name, NaN where a node has none.
         texts: Texts of rows by name.
         times: When the attributes were set.
+        vectors: Vectors of rows by name.
     """
 
     version: str
@@ -42,6 +44,7 @@ class AttributesSnapshot:
     numbers: dict[str, RowNumbers[np.float64]]
     texts: dict[str, RowTexts]
     times: TimesSnapshot
+    vectors: dict[str, RowVectors] = field(default_factory=dict)
 
 
 class LateAttributes:
@@ -57,6 +60,7 @@ class LateAttributes:
         categories: Category columns by name.
         numbers: Number columns by name.
         texts: Text by row, by name.
+        vectors: Vector columns by name.
         times: When the attributes were set.
     """
 
@@ -67,6 +71,7 @@ class LateAttributes:
         "_dictionaries",
         "_kept",
         "_kinds",
+        "_lengths",
         "_num_nodes",
         "_vocabularies",
         "version",
@@ -80,6 +85,7 @@ class LateAttributes:
         categories: Mapping[str, CategoryColumn],
         numbers: Mapping[str, RowColumn[np.float64]],
         texts: Mapping[str, dict[int, str]],
+        vectors: Mapping[str, VectorColumn],
         times: AttributeTimes,
     ) -> None:
         self.version = version
@@ -98,6 +104,9 @@ class LateAttributes:
             self._add("number", name, column)
         for name, of_rows in texts.items():
             self._dictionaries["text", name] = of_rows
+        self._lengths = {name: vector_column.length for name, vector_column in vectors.items()}
+        for name, vector_column in vectors.items():
+            self._dictionaries["vector", name] = vector_column.of_rows
         # By row, what it had: by the number of the column or, after these, the dictionary.
         self._kept: dict[int, dict[int, Any]] = {}
         self._copy: AttributesSnapshot | None = None
@@ -138,11 +147,14 @@ class LateAttributes:
             (what, name): RowNumbers(None, fitted(column, num_nodes, _FILLS[what]))
             for (what, name), column in columns.items()
         }
-        texts, more = {}, {}
+        texts, more, vectors = {}, {}, {}
         for number, ((what, name), of_rows) in enumerate(self._dictionaries.items(), start=len(columns)):
             parts = in_parts(of_rows, num_nodes, self._kept, number)
             if what == "text":
                 texts[name] = RowTexts.joined([RowTexts.of(*part) for part in parts])
+            elif what == "vector":
+                held = {row: vector for rows, of_part in parts for row, vector in zip(rows, of_part, strict=True)}
+                vectors[name] = vectors_of(held, self._lengths[name])
             elif what == "more":
                 more[name] = RowCodes.joined([RowCodes.of(*part) for part in parts])
             else:
@@ -164,4 +176,5 @@ class LateAttributes:
             of_kind["number"],
             {name: of_rows for name, of_rows in texts.items() if len(of_rows.rows)},
             TimesSnapshot(numbers["times", ""].numbers, {name: each for name, each in own.items() if len(each[0])}),
+            {name: of_rows for name, of_rows in vectors.items() if len(of_rows.rows)},
         )

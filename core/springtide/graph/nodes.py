@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from springtide.events.attribute_kinds import wrong_kind
+from springtide.events.attribute_kinds import wrong_kind, wrong_length
 from springtide.events.model import NodeUpsert
 from springtide.graph.attributes import AttributeColumns
 from springtide.graph.categories import CategoryColumn
@@ -14,6 +14,8 @@ from springtide.graph.late_attributes import AttributesSnapshot, LateAttributes
 from springtide.graph.late_ids import LateIdCopies, LateIds
 from springtide.graph.lifetimes import Lifetimes
 from springtide.graph.row_columns import RowColumn
+from springtide.graph.row_entries import RowVectors
+from springtide.graph.vectors import VectorColumn
 from springtide.ids import IdMap
 from springtide.packed_texts import PackedTexts
 from springtide.settings.model import AttributeKind
@@ -25,8 +27,9 @@ class NodeTable:
     """The nodes of one type. One thread writes; any thread reads, and sees the latest value of each attribute.
 
     The latest value is the one with the latest event time, whenever it arrived; of two with the same time, a number
-    goes before a category and a text before both, and of one kind the greater one stays. An attribute whose nodes
-    disagree on its kind has the kind that most of them have, and readers see it at those nodes alone.
+    goes before a category, a text before both, a vector before all, and of one kind the greater one stays. An attribute
+    whose nodes disagree on its kind has the kind that most of them have, and readers see it at those nodes alone.
+    Vectors of one name have one length, that of the first, while a node has one.
 
     Args:
         node_type: The type.
@@ -122,7 +125,7 @@ class NodeTable:
     def attribute_names(self) -> set[str]:
         """Return the names of all attributes that a node has, hidden and cleared ones included."""
         columns = self._columns
-        return {*columns.categories, *columns.numbers, *columns.texts}
+        return {*columns.categories, *columns.numbers, *columns.texts, *columns.vectors}
 
     def text(self, name: str, row: int) -> str | None:
         """Return a text of one node, or None if it has none of that name."""
@@ -134,6 +137,32 @@ class NodeTable:
         columns = self._columns
         texts = columns.texts.get(name, {}) if columns.kinds.get(name) == "text" else {}
         return [texts.get(row, "") for row in rows]
+
+    @property
+    def vector_lengths(self) -> dict[str, int]:
+        """Length of each vector attribute that readers see, by name; a copy."""
+        kinds, columns = self._columns.kinds, self._columns.vectors.copy()
+        return {name: column.length for name, column in columns.items() if kinds.get(name) == "vector"}
+
+    def vector_length(self, name: str) -> int | None:
+        """Return the length of a vector attribute, hidden or not; None if no node has one."""
+        column = self._columns.vectors.get(name)
+        return None if column is None else column.length
+
+    def vector(self, name: str, row: int) -> tuple[float, ...] | None:
+        """Return a vector of one node, or None if it has none of that name."""
+        column = self._vector(name)
+        return None if column is None else column.get(row)
+
+    def vectors(self, name: str, num_nodes: int) -> RowVectors | None:
+        """Return a vector of the first nodes, of those that have it; None if readers see none of that name."""
+        column = self._vector(name)
+        return None if column is None else column.held(num_nodes)
+
+    def vectors_at(self, name: str, rows: npt.NDArray[np.int64]) -> RowVectors | None:
+        """Return a vector of some nodes, by position in ``rows``, int64 ``[n]``; None as in ``vectors``."""
+        column = self._vector(name)
+        return None if column is None else column.at(rows)
 
     def num_with(self, name: str) -> int:
         """Return how many nodes have a value of an attribute, as readers see it."""
@@ -196,9 +225,13 @@ class NodeTable:
             return ~np.isnan(numbers.dense(len(self)))
         if kind == "category" and (category := columns.categories.get(name)) is not None:
             return category.first_codes() >= 0
-        texts = columns.texts.get(name, {}).copy() if kind == "text" else {}  # A copy: the thread that writes goes on.
+        of_rows: Mapping[int, object] = {}
+        if kind == "text":
+            of_rows = columns.texts.get(name, {}).copy()  # A copy: the thread that writes goes on.
+        elif kind == "vector" and (vectors := columns.vectors.get(name)) is not None:
+            of_rows = vectors.of_rows.copy()
         has_it = np.zeros(len(self), np.bool_)
-        has_it[np.fromiter(texts, np.int64, len(texts))] = True
+        has_it[np.fromiter(of_rows, np.int64, len(of_rows))] = True
         return has_it
 
     def has_attributes(self) -> npt.NDArray[np.bool_]:
@@ -214,9 +247,11 @@ class NodeTable:
 
         Raises:
             EventRefusedError: If an attribute has another kind than the schema's (``wrong_attribute_kind``); then
-                nothing changes.
+                nothing changes. Likewise if a vector has another length than others of its name
+                (``wrong_vector_length``).
         """
         self._check_schema(upsert)
+        self._check_lengths(upsert)
         row = int(self.ids.intern([upsert.node_id])[0])
         self._columns.upsert(row, upsert)
         return row
@@ -275,6 +310,11 @@ class NodeTable:
         columns = self._columns
         return columns.numbers.get(name) if columns.kinds.get(name) == "number" else None
 
+    def _vector(self, name: str) -> VectorColumn | None:
+        """Return a vector column that readers see, or None."""
+        columns = self._columns
+        return columns.vectors.get(name) if columns.kinds.get(name) == "vector" else None
+
     def _numbers(self) -> dict[str, RowColumn[np.float64]]:
         """Return the number columns that readers see; the dictionary is a copy, the columns are not."""
         kinds = self._columns.kinds
@@ -287,3 +327,9 @@ class NodeTable:
         for name, kind in upsert.kinds():
             if self._schema.get(name, kind) != kind:
                 raise wrong_kind(f"{name} of {self.node_type} {upsert.node_id}", f"a {self._schema[name]}", f"a {kind}")
+
+    def _check_lengths(self, upsert: NodeUpsert) -> None:
+        for name, vector in upsert.vectors.items():
+            length = self.vector_length(name)
+            if vector and length is not None and len(vector) != length:
+                raise wrong_length(f"{name} of {self.node_type} {upsert.node_id}", length, len(vector))

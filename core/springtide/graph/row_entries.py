@@ -1,4 +1,4 @@
-"""What some rows have and most may not, as arrays: numbers, texts, and codes of several values."""
+"""What some rows have and most may not, as arrays: numbers, texts, vectors, and codes of several values."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -90,6 +90,23 @@ class RowTexts(NamedTuple):
     def as_dict(self) -> dict[int, str]:
         """Return the texts by row."""
         return dict(zip(self.rows.tolist(), unpack(*self.texts), strict=True))
+
+
+class RowVectors(NamedTuple):
+    """A vector for each of some rows.
+
+    Attributes:
+        rows: int64 ``[n]``.
+        vectors: float32 ``[n, length]``.
+    """
+
+    rows: Int64s
+    vectors: npt.NDArray[np.float32]
+
+    def taken(self, rows: npt.NDArray[np.int32]) -> "RowVectors":
+        """Return the vectors of some rows, int32 ``[m]``, ascending, which are numbered from 0 on."""
+        is_kept = np.isin(self.rows, rows)
+        return RowVectors(np.searchsorted(rows, self.rows[is_kept]), self.vectors[is_kept])
 
 
 class RowCodes(NamedTuple):

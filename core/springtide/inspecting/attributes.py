@@ -20,7 +20,7 @@ class AttributeSummary:
     Attributes:
         node_type: The node type; empty for a circumstance.
         name: Its name.
-        kind: ``category``, ``number`` or ``text``.
+        kind: ``category``, ``number``, ``text`` or ``vector``.
         num_nodes: How many nodes have it; 0 if unknown.
         values: Of a category: the most frequent values, at most 50, the most frequent first.
     """

@@ -10,6 +10,7 @@ from springtide.model.exponents import DislikeExponents, Exponents, TermExponent
 from springtide.model.manifest import ModelManifest
 from springtide.model.registry import ModelArtifact
 from springtide.model.schema import ModelSchema, schema_from_manifest
+from springtide.model.vector_scale import VectorScale
 from springtide.plugins.contracts import Schema
 from springtide.plugins.loading import Plugins
 from springtide.settings.model import ModelSettings
@@ -53,7 +54,8 @@ def known_nodes(artifact: ModelArtifact) -> ModelSchema:
         name: NumberScale(tuple(of["names"]), np.array(of["mean"], np.float32), np.array(of["deviation"], np.float32))
         for name, of in schema["numbers"].items()
     }
-    return ModelSchema(schema_from_manifest(schema), artifact.attribute_values, scales)
+    vectors = {name: VectorScale.from_manifest(of) for name, of in schema.get("vectors", {}).items()}
+    return ModelSchema(schema_from_manifest(schema), artifact.attribute_values, scales, vectors)
 
 
 def exponents_of(manifest: ModelManifest) -> Exponents:

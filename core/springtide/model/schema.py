@@ -1,20 +1,22 @@
 """What a trained model knows of nodes beside their vectors: types, relations, attribute values and number scales."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from springtide.model.attributes import NumberScale
+from springtide.model.vector_scale import VectorScale
 from springtide.plugins.contracts import Schema
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSchema:
-    """What an earlier model knows of nodes: its schema, attribute values by node type, and number scales."""
+    """What an earlier model knows of nodes: its schema, attribute values, and scales, by node type."""
 
     schema: Schema
     attribute_values: Mapping[str, Sequence[str]]
     scales: Mapping[str, NumberScale]
+    vectors: Mapping[str, VectorScale] = field(default_factory=dict)
 
 
 _SUFFIX = " value"

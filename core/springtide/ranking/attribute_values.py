@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from springtide.errors import InvalidRequestError
 from springtide.graph.nodes import NodeTable
-from springtide.ranking.query import AttributeValue
+from springtide.ranking.query import AttributeValue, Vector
 
 
 def attributes_of(
@@ -41,6 +41,10 @@ def attributes_of(
             for of_item, number in zip(found, numbers, strict=True):
                 if number == number:  # Else it has none.
                     of_item[name] = number
+        elif kind == "vector":
+            for of_item, row in zip(found, rows.tolist(), strict=True):
+                if (vector := items.vector(name, row)) is not None:
+                    of_item[name] = Vector(vector)
         elif kind == "text":
             for of_item, row in zip(found, rows.tolist(), strict=True):
                 if (text := items.text(name, row)) is not None:

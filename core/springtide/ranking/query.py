@@ -135,7 +135,14 @@ class RankedItems(Sequence[RankedItem]):
         return repr(tuple(self))
 
 
-AttributeValue = tuple[str, ...] | float | str
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """The value of a vector attribute: its numbers."""
+
+    numbers: tuple[float, ...]
+
+
+AttributeValue = tuple[str, ...] | float | str | Vector
 """Value of an attribute: a category's values, a number, or a text."""
 
 

@@ -19,6 +19,7 @@ from springtide.model.exponents import Exponents
 from springtide.model.fitted_weights import Fitted, fitted_in
 from springtide.model.registry import ModelArtifact
 from springtide.model.schema import ModelSchema
+from springtide.model.vector_scale import VectorEntries, VectorScale
 from springtide.plugins.contracts import Schema
 from springtide.plugins.contracts.serving import ServingEncoder
 from springtide.plugins.loading import Plugins
@@ -64,6 +65,8 @@ class InputsWithoutIds:
         values: float32 ``[num_values, d]``, embeddings of the attribute values.
         scale: Scale of the numbers.
         numbers: float32 ``[2 · num_numbers, d]``, projection of the scaled numbers.
+        vector_scale: Scale of the vectors.
+        vectors: float32 ``[vector_scale.num_inputs, d]``, projection of the scaled vectors.
     """
 
     attribute_values: Sequence[str]
@@ -71,6 +74,8 @@ class InputsWithoutIds:
     values: Array
     scale: NumberScale
     numbers: Array
+    vector_scale: VectorScale
+    vectors: Array
 
     def of_rows(self, nodes: NodeTable, rows: npt.NDArray[np.int64]) -> tuple[Array, Attributes]:
         """Return level 0 of some nodes, float32 ``[n, d]``, and their known values by position in ``rows``.
@@ -80,7 +85,8 @@ class InputsWithoutIds:
             rows: int64 ``[n]``.
         """
         attributes = Attributes.at(nodes, rows, self.attribute_values)
-        return self._level_0(attributes, self.scale.read_at(nodes, rows)), self._known(attributes)
+        level = self._level_0(attributes, self.scale.read_at(nodes, rows), self.vector_scale.entries_at(nodes, rows))
+        return level, self._known(attributes)
 
     def of_row(self, nodes: NodeTable, row: int) -> tuple[Array, Attributes]:
         """Return level 0 of one node, float32 ``[1, d]``, and its known values; zeros and none for row -1."""
@@ -89,9 +95,10 @@ class InputsWithoutIds:
         attributes = Attributes(self.attribute_values, np.zeros(len(codes), np.int64), codes, 1)
         numbers = nodes.number_values(row) if row >= 0 and self.scale.names else {}
         raw = np.array([[numbers.get(name, np.nan) for name in self.scale.names]], np.float32)
-        return self._level_0(attributes, raw), attributes
+        vectors = self.vector_scale.entries_at(nodes, np.array([row])) if row >= 0 and len(self.vectors) else ()
+        return self._level_0(attributes, raw, vectors), attributes
 
-    def _level_0(self, attributes: Attributes, numbers: Array) -> Array:
+    def _level_0(self, attributes: Attributes, numbers: Array, vectors: Sequence[VectorEntries]) -> Array:
         level = np.zeros((attributes.num_nodes, self.values.shape[1]), np.float32)
         if len(self.values) and len(attributes.codes):
             codes, rows, weight = attributes.links(len(self.values))
@@ -99,6 +106,8 @@ class InputsWithoutIds:
             level += segment_sums(self.values[codes], weight, pointers)
         if len(self.numbers):
             level += self.scale.apply(numbers) @ self.numbers
+        for entries in vectors:
+            level[entries.rows] += entries.inputs @ self.vectors[entries.columns]
         return level
 
     def _known(self, attributes: Attributes) -> Attributes:
@@ -304,6 +313,9 @@ def _inputs_of(artifact: ModelArtifact, known: ModelSchema) -> dict[str, InputsW
             artifact.tensors[f"inputs.values.{index}"],
             known.scales[name],
             artifact.tensors[f"inputs.numbers.{index}"],
+            known.vectors.get(name, VectorScale()),
+            # Models of earlier releases have none.
+            artifact.tensors.get(f"inputs.vectors.{index}", np.zeros((0, 0), np.float32)),
         )
         for index, name in enumerate(known.schema.event_types)
     }

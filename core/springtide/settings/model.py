@@ -73,10 +73,11 @@ class Settings(Section):
     value (`"rating>=4"`). The first that matches an event takes it; an event whose type is not listed is refused. A
     list in a file replaces the default one, so name all that you use."""
     attributes: Table[Table[AttributeKind]] = {}
-    """Kinds of attributes that are fixed: `category`, `number` or `text`, by attribute, in a table for each node type
-    (`[attributes.item]`, `price = "number"`). A value of another kind is refused, and the rest of its event is taken.
-    An attribute that is not listed has the kind that most of its nodes have: values of other kinds are reported as dead
-    letters, and hidden until most nodes have theirs. List the attributes that filters and `ranking.item_groups` use."""
+    """Kinds of attributes that are fixed: `category`, `number`, `text` or `vector`, by attribute, in a table for each
+    node type (`[attributes.item]`, `price = "number"`). A value of another kind is refused, and the rest of its event
+    is taken. An attribute that is not listed has the kind that most of its nodes have: values of other kinds are
+    reported as dead letters, and hidden until most nodes have theirs. List the attributes that filters and
+    `ranking.item_groups` use."""
     graph: GraphSettings = GraphSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     model: ModelSettings = ModelSettings()

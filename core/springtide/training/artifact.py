@@ -206,6 +206,8 @@ def load_network(network: Network, tasks: Mapping[str, Task], artifact: ModelArt
             values = tensors[f"inputs.values.{index}"]
             inputs.values[index][: len(values)] = values.to(device)
             inputs.numbers[index].copy_(tensors[f"inputs.numbers.{index}"])
+            if f"inputs.vectors.{index}" in tensors:  # Models of earlier releases have none.
+                inputs.vectors[index].copy_(tensors[f"inputs.vectors.{index}"])
         for key, task in tasks.items():
             saved, state = _under(f"tasks.{key}.", tensors), task.state_dict()
             if {name: each.shape for name, each in saved.items()} == {name: each.shape for name, each in state.items()}:
@@ -231,4 +233,5 @@ def _schema_to_manifest(nodes: Nodes) -> dict[str, Any]:
         name: {"names": list(scale.names), "mean": scale.mean.tolist(), "deviation": scale.deviation.tolist()}
         for name, scale in nodes.scales.items()
     }
-    return {**schema_to_manifest(nodes.schema), "numbers": numbers}
+    vectors = {name: scale.to_manifest() for name, scale in nodes.vectors.items() if scale.names}
+    return {**schema_to_manifest(nodes.schema), "numbers": numbers, **({"vectors": vectors} if vectors else {})}

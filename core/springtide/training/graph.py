@@ -13,6 +13,7 @@ from springtide.graph.view import GraphView
 from springtide.interactions import NO_EVENTS, Circumstances, Observed
 from springtide.model.attributes import Attributes, NumberScale
 from springtide.model.schema import ModelSchema, name_value_types
+from springtide.model.vector_scale import VectorScale
 from springtide.plugins.contracts import Edges, Schema
 from springtide.training.dislikes import Dislikes
 from springtide.training.message_edges import Ratings, pair_edges, typed_edges
@@ -31,6 +32,7 @@ class Nodes:
         item_type: Node type that is recommended to users.
         attributes: Category attributes that are inputs, by node type, without the types of attribute values.
         scales: Number attributes that are inputs, by the same node types.
+        vectors: Vector attributes that are inputs, by the same node types.
     """
 
     view: GraphView
@@ -40,6 +42,7 @@ class Nodes:
     item_type: str
     attributes: Mapping[str, Attributes]
     scales: Mapping[str, NumberScale]
+    vectors: Mapping[str, VectorScale]
 
     @classmethod
     def of(
@@ -78,6 +81,12 @@ class Nodes:
             name: NumberScale.of(view.nodes(name), counts[name], hidden[name]) if known is None else known.scales[name]
             for name in base
         }
+        vectors = {
+            name: VectorScale.of(view.nodes(name), counts[name], hidden[name])
+            if known is None
+            else known.vectors.get(name, VectorScale())
+            for name in base
+        }
         value_types: Mapping[str, str] = {}
         if known is not None:
             value_types = known.schema.value_types
@@ -91,7 +100,7 @@ class Nodes:
             relations = _relations(view, edge_types, base, attributes, value_types) if is_relational else ()
             schema = Schema(tuple(counts), relations, value_types)
         starts = dict(zip(counts, np.cumsum([0, *counts.values()]).tolist(), strict=False))
-        return cls(view, schema, counts, starts, item_type, attributes, scales)
+        return cls(view, schema, counts, starts, item_type, attributes, scales, vectors)
 
     @property
     def num_nodes(self) -> int:

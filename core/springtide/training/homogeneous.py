@@ -9,6 +9,7 @@ from springtide.graph.edges import EdgeType
 from springtide.graph.view import GraphView
 from springtide.interactions import Observed
 from springtide.model.attributes import Attributes, NumberScale
+from springtide.model.vector_scale import VectorScale
 from springtide.plugins.contracts import Schema
 from springtide.training.dislikes import Dislikes
 from springtide.training.graph import Nodes, TrainingGraph
@@ -48,6 +49,7 @@ def homogeneous_graph(
         item_type=node_type,
         attributes={node_type: Attributes.of(table, count, (), hidden)},
         scales={node_type: NumberScale.of(table, count, hidden)},
+        vectors={node_type: VectorScale.of(table, count, hidden)},
     )
     order = np.argsort(edges.timestamps_ms, kind="stable")
     in_order = Observed(edges.source[order], edges.target[order], edges.timestamps_ms[order], edges.weights[order])

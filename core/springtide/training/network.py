@@ -1,4 +1,4 @@
-"""The network that is trained: inputs (learned ids, attributes, numbers), and an encoder above them."""
+"""The network that is trained: inputs (learned ids, attributes, numbers, vectors), and an encoder above them."""
 
 import warnings
 from collections.abc import Sequence
@@ -22,7 +22,9 @@ _INITIAL_SCALE = 0.1  # Ids and attribute values begin small beside the unit vec
 
 
 class Inputs(nn.Module):
-    """Level 0 of every node: the sum of an embedding of its id, the mean of its attribute values' and its numbers'.
+    """Level 0 of every node: the sum of what its id, its attribute values, its numbers and its vectors have learned.
+
+    Of the attribute values it is the mean of their embeddings; numbers and vectors are projected.
 
     A node that was not there at training has no embedding of its id, only those of its attributes. A training step may
     leave out the ids of some nodes, so that the attributes learn to do without (Volkovs et al. 2017, "DropoutNet").
@@ -45,10 +47,19 @@ class Inputs(nn.Module):
         self.ids = nn.ParameterList(_initial(nodes.counts[name], width) for name in base)
         self.values = nn.ParameterList(_initial(len(each.vocabulary), width) for each in attributes)
         self.numbers = nn.ParameterList(_initial(2 * len(scale.names), width) for scale in scales)
+        vectors = [nodes.vectors[name] for name in base]
+        self.vectors = nn.ParameterList(_initial(scale.num_inputs, width) for scale in vectors)
         self._value_edges = [_value_edges(each) for each in attributes]
         self._numbers = [
             _number_inputs(scale, nodes.view.nodes(name), nodes.counts[name])
             for name, scale in zip(base, scales, strict=True)
+        ]
+        self._vectors = [
+            [
+                (entries.columns, torch.from_numpy(entries.rows), torch.from_numpy(entries.inputs))
+                for entries in scale.entries(nodes.view.nodes(name), nodes.counts[name])
+            ]
+            for name, scale in zip(base, vectors, strict=True)
         ]
         self._sum = SumAggregation()
 
@@ -57,7 +68,7 @@ class Inputs(nn.Module):
         return torch.cat([self._level(node_type) for node_type in self.node_types])
 
     def index_of(self, node_type: str) -> int:
-        """Return the index of a node type in ``ids``, ``values`` and ``numbers``."""
+        """Return the index of a node type in ``ids``, ``values``, ``numbers`` and ``vectors``."""
         return self._index[node_type]
 
     def _level(self, node_type: str) -> Tensor:
@@ -74,6 +85,11 @@ class Inputs(nn.Module):
         if len(self.numbers[index]):
             self._numbers[index] = self._numbers[index].to(level.device)
             level = level + self._numbers[index] @ self.numbers[index]
+        if self._vectors[index]:
+            device = level.device
+            self._vectors[index] = [(at, rows.to(device), of.to(device)) for at, rows, of in self._vectors[index]]
+            for columns, rows, inputs in self._vectors[index]:
+                level = level.index_add(0, rows, inputs @ self.vectors[index][columns])
         return level
 
 

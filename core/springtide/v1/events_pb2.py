@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aspringtide/v1/events.proto\x12\rspringtide.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x02\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0binteraction\x18\x03 \x01(\x0b\x32\x1a.springtide.v1.InteractionH\x00\x12\x30\n\x0bnode_upsert\x18\x04 \x01(\x0b\x32\x19.springtide.v1.NodeUpsertH\x00\x12+\n\x08relation\x18\x05 \x01(\x0b\x32\x17.springtide.v1.RelationH\x00\x12\x30\n\x0bnode_delete\x18\x06 \x01(\x0b\x32\x19.springtide.v1.NodeDeleteH\x00\x12*\n\x05\x62\x61tch\x18\x07 \x01(\x0b\x32\x19.springtide.v1.EventBatchH\x00\x42\t\n\x07payload\"\xda\x01\n\x0bInteraction\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0c\n\x04item\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x12\n\x05value\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x38\n\x07\x63ontext\x18\x05 \x03(\x0b\x32\'.springtide.v1.Interaction.ContextEntry\x12\x19\n\x11recommendation_id\x18\x06 \x01(\t\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_value\"\xff\x02\n\nNodeUpsert\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12=\n\ncategories\x18\x03 \x03(\x0b\x32).springtide.v1.NodeUpsert.CategoriesEntry\x12\x37\n\x07numbers\x18\x04 \x03(\x0b\x32&.springtide.v1.NodeUpsert.NumbersEntry\x12\x33\n\x05texts\x18\x05 \x03(\x0b\x32$.springtide.v1.NodeUpsert.TextsEntry\x1aL\n\x0f\x43\x61tegoriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.springtide.v1.StringList:\x02\x38\x01\x1a.\n\x0cNumbersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a,\n\nTextsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1c\n\nStringList\x12\x0e\n\x06values\x18\x01 \x03(\t\"\x8c\x01\n\x08Relation\x12\x13\n\x0bsource_type\x18\x01 \x01(\t\x12\x11\n\tsource_id\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\x12\x13\n\x0btarget_type\x18\x04 \x01(\t\x12\x11\n\ttarget_id\x18\x05 \x01(\t\x12\x13\n\x06weight\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_weight\"&\n\nNodeDelete\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"\xa4\x01\n\nEventBatch\x12\x12\n\ndictionary\x18\x01 \x03(\t\x12\r\n\x05users\x18\x02 \x03(\r\x12\r\n\x05items\x18\x03 \x03(\r\x12\r\n\x05types\x18\x04 \x03(\r\x12\x16\n\x0e\x65vent_times_ms\x18\x05 \x03(\x03\x12\x0e\n\x06values\x18\x06 \x03(\x02\x12\x11\n\tevent_ids\x18\x07 \x03(\t\x12\x1a\n\x12recommendation_ids\x18\x08 \x03(\tBP\n\x10io.springtide.v1P\x01Z\x1aspringtide/v1;springtidev1\xaa\x02\rSpringtide.V1\xca\x02\rSpringtide\\V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aspringtide/v1/events.proto\x12\rspringtide.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x02\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0binteraction\x18\x03 \x01(\x0b\x32\x1a.springtide.v1.InteractionH\x00\x12\x30\n\x0bnode_upsert\x18\x04 \x01(\x0b\x32\x19.springtide.v1.NodeUpsertH\x00\x12+\n\x08relation\x18\x05 \x01(\x0b\x32\x17.springtide.v1.RelationH\x00\x12\x30\n\x0bnode_delete\x18\x06 \x01(\x0b\x32\x19.springtide.v1.NodeDeleteH\x00\x12*\n\x05\x62\x61tch\x18\x07 \x01(\x0b\x32\x19.springtide.v1.EventBatchH\x00\x42\t\n\x07payload\"\xda\x01\n\x0bInteraction\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0c\n\x04item\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x12\n\x05value\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x38\n\x07\x63ontext\x18\x05 \x03(\x0b\x32\'.springtide.v1.Interaction.ContextEntry\x12\x19\n\x11recommendation_id\x18\x06 \x01(\t\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_value\"\x82\x04\n\nNodeUpsert\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12=\n\ncategories\x18\x03 \x03(\x0b\x32).springtide.v1.NodeUpsert.CategoriesEntry\x12\x37\n\x07numbers\x18\x04 \x03(\x0b\x32&.springtide.v1.NodeUpsert.NumbersEntry\x12\x33\n\x05texts\x18\x05 \x03(\x0b\x32$.springtide.v1.NodeUpsert.TextsEntry\x12\x37\n\x07vectors\x18\x06 \x03(\x0b\x32&.springtide.v1.NodeUpsert.VectorsEntry\x1aL\n\x0f\x43\x61tegoriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.springtide.v1.StringList:\x02\x38\x01\x1a.\n\x0cNumbersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a,\n\nTextsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1aH\n\x0cVectorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.springtide.v1.FloatList:\x02\x38\x01\"\x1c\n\nStringList\x12\x0e\n\x06values\x18\x01 \x03(\t\"\x1b\n\tFloatList\x12\x0e\n\x06values\x18\x01 \x03(\x02\"\x8c\x01\n\x08Relation\x12\x13\n\x0bsource_type\x18\x01 \x01(\t\x12\x11\n\tsource_id\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\x12\x13\n\x0btarget_type\x18\x04 \x01(\t\x12\x11\n\ttarget_id\x18\x05 \x01(\t\x12\x13\n\x06weight\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_weight\"&\n\nNodeDelete\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"\xa4\x01\n\nEventBatch\x12\x12\n\ndictionary\x18\x01 \x03(\t\x12\r\n\x05users\x18\x02 \x03(\r\x12\r\n\x05items\x18\x03 \x03(\r\x12\r\n\x05types\x18\x04 \x03(\r\x12\x16\n\x0e\x65vent_times_ms\x18\x05 \x03(\x03\x12\x0e\n\x06values\x18\x06 \x03(\x02\x12\x11\n\tevent_ids\x18\x07 \x03(\t\x12\x1a\n\x12recommendation_ids\x18\x08 \x03(\tBP\n\x10io.springtide.v1P\x01Z\x1aspringtide/v1;springtidev1\xaa\x02\rSpringtide.V1\xca\x02\rSpringtide\\V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NODEUPSERT_NUMBERSENTRY']._serialized_options = b'8\001'
   _globals['_NODEUPSERT_TEXTSENTRY']._loaded_options = None
   _globals['_NODEUPSERT_TEXTSENTRY']._serialized_options = b'8\001'
+  _globals['_NODEUPSERT_VECTORSENTRY']._loaded_options = None
+  _globals['_NODEUPSERT_VECTORSENTRY']._serialized_options = b'8\001'
   _globals['_EVENT']._serialized_start=79
   _globals['_EVENT']._serialized_end=403
   _globals['_INTERACTION']._serialized_start=406
@@ -48,19 +50,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INTERACTION_CONTEXTENTRY']._serialized_start=568
   _globals['_INTERACTION_CONTEXTENTRY']._serialized_end=614
   _globals['_NODEUPSERT']._serialized_start=627
-  _globals['_NODEUPSERT']._serialized_end=1010
-  _globals['_NODEUPSERT_CATEGORIESENTRY']._serialized_start=840
-  _globals['_NODEUPSERT_CATEGORIESENTRY']._serialized_end=916
-  _globals['_NODEUPSERT_NUMBERSENTRY']._serialized_start=918
-  _globals['_NODEUPSERT_NUMBERSENTRY']._serialized_end=964
-  _globals['_NODEUPSERT_TEXTSENTRY']._serialized_start=966
-  _globals['_NODEUPSERT_TEXTSENTRY']._serialized_end=1010
-  _globals['_STRINGLIST']._serialized_start=1012
-  _globals['_STRINGLIST']._serialized_end=1040
-  _globals['_RELATION']._serialized_start=1043
-  _globals['_RELATION']._serialized_end=1183
-  _globals['_NODEDELETE']._serialized_start=1185
-  _globals['_NODEDELETE']._serialized_end=1223
-  _globals['_EVENTBATCH']._serialized_start=1226
-  _globals['_EVENTBATCH']._serialized_end=1390
+  _globals['_NODEUPSERT']._serialized_end=1141
+  _globals['_NODEUPSERT_CATEGORIESENTRY']._serialized_start=897
+  _globals['_NODEUPSERT_CATEGORIESENTRY']._serialized_end=973
+  _globals['_NODEUPSERT_NUMBERSENTRY']._serialized_start=975
+  _globals['_NODEUPSERT_NUMBERSENTRY']._serialized_end=1021
+  _globals['_NODEUPSERT_TEXTSENTRY']._serialized_start=1023
+  _globals['_NODEUPSERT_TEXTSENTRY']._serialized_end=1067
+  _globals['_NODEUPSERT_VECTORSENTRY']._serialized_start=1069
+  _globals['_NODEUPSERT_VECTORSENTRY']._serialized_end=1141
+  _globals['_STRINGLIST']._serialized_start=1143
+  _globals['_STRINGLIST']._serialized_end=1171
+  _globals['_FLOATLIST']._serialized_start=1173
+  _globals['_FLOATLIST']._serialized_end=1200
+  _globals['_RELATION']._serialized_start=1203
+  _globals['_RELATION']._serialized_end=1343
+  _globals['_NODEDELETE']._serialized_start=1345
+  _globals['_NODEDELETE']._serialized_end=1383
+  _globals['_EVENTBATCH']._serialized_start=1386
+  _globals['_EVENTBATCH']._serialized_end=1550
 # @@protoc_insertion_point(module_scope)

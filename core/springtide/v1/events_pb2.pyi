@@ -51,7 +51,7 @@ class Interaction(_message.Message):
     def __init__(self, user: _Optional[str] = ..., item: _Optional[str] = ..., type: _Optional[str] = ..., value: _Optional[float] = ..., context: _Optional[_Mapping[str, str]] = ..., recommendation_id: _Optional[str] = ...) -> None: ...
 
 class NodeUpsert(_message.Message):
-    __slots__ = ("type", "id", "categories", "numbers", "texts")
+    __slots__ = ("type", "id", "categories", "numbers", "texts", "vectors")
     class CategoriesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -73,23 +73,38 @@ class NodeUpsert(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class VectorsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: FloatList
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[FloatList, _Mapping]] = ...) -> None: ...
     TYPE_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     CATEGORIES_FIELD_NUMBER: _ClassVar[int]
     NUMBERS_FIELD_NUMBER: _ClassVar[int]
     TEXTS_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
     type: str
     id: str
     categories: _containers.MessageMap[str, StringList]
     numbers: _containers.ScalarMap[str, float]
     texts: _containers.ScalarMap[str, str]
-    def __init__(self, type: _Optional[str] = ..., id: _Optional[str] = ..., categories: _Optional[_Mapping[str, StringList]] = ..., numbers: _Optional[_Mapping[str, float]] = ..., texts: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    vectors: _containers.MessageMap[str, FloatList]
+    def __init__(self, type: _Optional[str] = ..., id: _Optional[str] = ..., categories: _Optional[_Mapping[str, StringList]] = ..., numbers: _Optional[_Mapping[str, float]] = ..., texts: _Optional[_Mapping[str, str]] = ..., vectors: _Optional[_Mapping[str, FloatList]] = ...) -> None: ...
 
 class StringList(_message.Message):
     __slots__ = ("values",)
     VALUES_FIELD_NUMBER: _ClassVar[int]
     values: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, values: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class FloatList(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Relation(_message.Message):
     __slots__ = ("source_type", "source_id", "relation", "target_type", "target_id", "weight")

@@ -182,14 +182,16 @@ class ExperimentArm(_message.Message):
     def __init__(self, experiment: _Optional[str] = ..., variant: _Optional[str] = ...) -> None: ...
 
 class AttributeValue(_message.Message):
-    __slots__ = ("categories", "number", "text")
+    __slots__ = ("categories", "number", "text", "vector")
     CATEGORIES_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     categories: _containers.RepeatedScalarFieldContainer[str]
     number: float
     text: str
-    def __init__(self, categories: _Optional[_Iterable[str]] = ..., number: _Optional[float] = ..., text: _Optional[str] = ...) -> None: ...
+    vector: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, categories: _Optional[_Iterable[str]] = ..., number: _Optional[float] = ..., text: _Optional[str] = ..., vector: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class RecommendedItem(_message.Message):
     __slots__ = ("item", "score", "cosine", "weights", "attributes", "placed_by", "propensity", "reason", "paths")

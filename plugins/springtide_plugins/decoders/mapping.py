@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from springtide.errors import EventRefusedError
-from springtide.events.limits import shorten
-from springtide.v1.events_pb2 import Event, Interaction, NodeDelete, NodeUpsert, Relation, StringList
+from springtide.events.limits import MAX_NUMBER, shorten
+from springtide.v1.events_pb2 import Event, FloatList, Interaction, NodeDelete, NodeUpsert, Relation, StringList
 
 Row = Mapping[str, Any]
 TimeUnit = Literal["auto", "days", "s", "ms", "us", "ns"]
@@ -146,6 +146,8 @@ class NodeFields(_Fields):
         categories: Fields that are categorical attributes; a list has several values, null clears the attribute.
         numbers: Fields that are numbers; null changes nothing.
         texts: Fields that are texts; null changes nothing.
+        vectors: Fields that are lists of numbers, or texts that are such lists in JSON, as pgvector writes them; null
+            changes nothing, and an empty list clears the attribute.
         on_delete: Whether a deleted row forgets the node.
     """
 
@@ -155,6 +157,7 @@ class NodeFields(_Fields):
     categories: Names = ()
     numbers: Names = ()
     texts: Names = ()
+    vectors: Names = ()
     on_delete: Literal["forget", "ignore"] = "forget"
 
     def _payload(self, row: Row) -> Event:
@@ -168,6 +171,7 @@ class NodeFields(_Fields):
                 categories={name: StringList(values=_texts(row, name)) for name in self.categories if _has(row, name)},
                 numbers={name: _number(found, name) for name, found in present(self.numbers).items()},
                 texts={name: _text(found, name) for name, found in present(self.texts).items()},
+                vectors={name: FloatList(values=_vector(found, name)) for name, found in present(self.vectors).items()},
             )
         )
 
@@ -177,7 +181,8 @@ class NodeFields(_Fields):
         return delete.event_of(row, event_id, timestamp_ns)
 
     def _example_fields(self) -> dict[str, Any]:
-        attributes = dict.fromkeys((*self.categories, *self.texts), "x") | dict.fromkeys(self.numbers, 1)
+        attributes: dict[str, Any] = dict.fromkeys((*self.categories, *self.texts), "x")
+        attributes |= dict.fromkeys(self.numbers, 1) | {name: [0.5, 1] for name in self.vectors}
         return {**super()._example_fields(), **attributes, self.id: "bread"}
 
 
@@ -345,6 +350,26 @@ def _number(value: Any, name: str) -> float:
         except OverflowError:
             pass
     raise EventRefusedError("not_finite", f"{name}: wanted a number, got {shorten(json.dumps(value, default=str))}")
+
+
+def _vector(value: Any, name: str) -> list[float]:
+    found = value
+    if isinstance(value, str):
+        try:
+            found = json.loads(value)
+        except (ValueError, RecursionError):
+            found = None
+    if not isinstance(found, list):
+        raise EventRefusedError(
+            "undecodable", f"{name}: wanted a list of numbers, got {shorten(json.dumps(value, default=str))}"
+        )
+    numbers = [_number(each, f"{name}[{position}]") for position, each in enumerate(found)]
+    for position, number in enumerate(numbers):
+        if not -MAX_NUMBER <= number <= MAX_NUMBER:  # A larger one would be infinite in the event, and NaN is none.
+            raise EventRefusedError(
+                "not_finite", f"{name}[{position}]: wanted a finite number in 32 bits, got {number}"
+            )
+    return numbers
 
 
 def _text(value: Any, name: str) -> str:

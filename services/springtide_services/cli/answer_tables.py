@@ -18,6 +18,7 @@ _PERSONALIZATIONS = {
     pb.PERSONALIZATION_CONTEXT_ONLY: "nothing is known of this user: ranked by the context alone",
     pb.PERSONALIZATION_FALLBACK: "no model yet: ranked by the fallback",
 }
+_SHOWN_NUMBERS = 4  # Of a vector.
 _SOURCES = {
     pb.MOMENT_SOURCE_GIVEN: "as asked",
     pb.MOMENT_SOURCE_WALL: "now",
@@ -129,7 +130,15 @@ def attribute_words(value: pb.AttributeValue) -> str:
     """Return the value of an attribute in words."""
     if value.HasField("text"):
         return value.text
+    if value.vector:
+        return numbers_words(value.vector)
     return f"{value.number:g}" if value.HasField("number") else ", ".join(value.categories)
+
+
+def numbers_words(vector: Sequence[float]) -> str:
+    """Return a vector in words: its first numbers, and how many it has."""
+    shown = ", ".join(f"{number:g}" for number in vector[:_SHOWN_NUMBERS])
+    return f"[{shown}]" if len(vector) <= _SHOWN_NUMBERS else f"[{shown}, … of {len(vector):,}]"
 
 
 def category_filters(only: Sequence[str]) -> list[pb.CategoryFilter]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from springtide.clock import MS_PER_SECOND, AsOf, MomentSource
-from springtide.ranking.query import AttributeValue, Extras, Personalization, Ranking
+from springtide.ranking.query import AttributeValue, Extras, Personalization, Ranking, Vector
 from springtide.recommendation_ids import new_id, pack_arms
 from springtide.steering.assignment import Arm
 from springtide.v1 import recommender_pb2 as pb
@@ -82,6 +82,8 @@ def _tails(extras: Extras, num_items: int) -> list[bytes] | None:
 
 def to_attribute_value(value: AttributeValue) -> pb.AttributeValue:
     """Return the value of an attribute as responses have it."""
+    if isinstance(value, Vector):
+        return pb.AttributeValue(vector=value.numbers)
     if isinstance(value, tuple):
         return pb.AttributeValue(categories=value)
     return pb.AttributeValue(text=value) if isinstance(value, str) else pb.AttributeValue(number=value)

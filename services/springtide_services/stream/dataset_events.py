@@ -53,6 +53,7 @@ def _upsert_event(upsert: NodeUpsert) -> pb.Event:
             categories={name: pb.StringList(values=values) for name, values in upsert.categories.items()},
             numbers=upsert.numbers,
             texts=upsert.texts,
+            vectors={name: pb.FloatList(values=values) for name, values in upsert.vectors.items()},
         )
     )
     _set_time(event, upsert.timestamp_ms)

@@ -143,5 +143,5 @@ class RecordTaker:
             self._dead_letters.update(self._letters.write(new))
 
     def _make_decoder(self, state: LiveState) -> Decoder:
-        kinds = AttributeKindCheck(self._settings.attributes, state.settled_kind)
+        kinds = AttributeKindCheck(self._settings.attributes, state.settled_kind, state.settled_length)
         return Decoder(state.rules, self._settings.events, kinds, self._decoders, names=state.known_names)

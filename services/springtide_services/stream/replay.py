@@ -84,7 +84,7 @@ class Replay:
         self._careful_until = careful_until or {}
         self._left_out = left_out
         self._reads_all = state.position is None  # Else what cannot be read is left to who reads on.
-        kinds = AttributeKindCheck(settings.attributes, state.settled_kind)
+        kinds = AttributeKindCheck(settings.attributes, state.settled_kind, state.settled_length)
         self._decoder = Decoder(state.rules, settings.events, kinds, decoders, skips, state.known_names)
 
     def run(

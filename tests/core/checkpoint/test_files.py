@@ -21,6 +21,11 @@ upserts = st.builds(
     numbers=st.dictionaries(names.map("number:{}".format), st.floats(allow_nan=False, allow_infinity=False)),
     texts=st.dictionaries(names.map("text {}".format), st.text(max_size=5)),
     timestamp_ms=st.integers(-3, 3),
+    vectors=st.dictionaries(
+        names.map("vector {}".format),
+        st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=0)
+        | st.tuples(*[st.floats(width=32, allow_nan=False, allow_infinity=False)] * 3),
+    ),
 )
 
 
@@ -52,6 +57,9 @@ def test_attributes_come_back_as_they_were(upserts, forgotten):
         assert parts(again.categories[name].first) == parts(category.first)
         assert again.categories[name].more.as_dict() == category.more.as_dict()
         assert again.categories[name].vocabulary == category.vocabulary
+    assert {name: parts(each) for name, each in again.vectors.items()} == {
+        name: parts(each) for name, each in saved.vectors.items()
+    }
     assert again.times.of_nodes.tolist() == saved.times.of_nodes.tolist()
     assert {name: sorted(zip(*own, strict=True)) for name, own in again.times.own.items()} == {
         name: sorted(zip(*own, strict=True)) for name, own in saved.times.own.items()

@@ -131,6 +131,7 @@ REFUSED: dict[str, tuple[str, Callable[[], RawEvent]]] = {
         lambda: _raw(_interaction(context={str(number): "x" for number in range(65)})),
     ),
     "a long context value": ("context_too_large", lambda: _raw(_interaction(context={"place": "x" * 16_385}))),
+    "a long vector": ("vector_too_long", lambda: _raw(_upsert(vectors={"v": {"values": [0.5] * 1_025}}))),
     "a long text": ("text_too_long", lambda: _raw(_upsert(texts={"title": "x" * 16_385}))),
     "an attribute of two kinds": ("wrong_attribute_kind", lambda: _raw(_upsert(numbers={"a": 1}, texts={"a": "x"}))),
     "501 attributes": (
@@ -172,7 +173,7 @@ def test_decoder_refuses(what: str, decoder: Decoder) -> None:
 
 
 def test_every_reason_is_explained_and_tested() -> None:
-    elsewhere = {"missing_value", "broken_batch", "broken_record", "poison", "too_many_types"}
+    elsewhere = {"missing_value", "broken_batch", "broken_record", "poison", "too_many_types", "wrong_vector_length"}
     assert {reason for reason, _ in REFUSED.values()} | elsewhere == set(REASONS)
 
 
@@ -242,6 +243,7 @@ def test_upserts_and_relations_are_read_whole(decoder: Decoder) -> None:
         categories={"department": {"values": ["FOOD", "FRESH"]}, "brand": {}},
         numbers={"price": 1.5},
         texts={"title": ""},
+        vectors={"image": {"values": [0.5, -1.0]}, "sound": {}},
     )
     (batch,), refusals = decoder.decode([_raw(upsert), _raw(_relation()), _raw(_relation(weight=2.5))], NOW_MS)
     assert refusals == []
@@ -250,6 +252,7 @@ def test_upserts_and_relations_are_read_whole(decoder: Decoder) -> None:
     assert node.categories == {"department": ("FOOD", "FRESH"), "brand": ()}
     assert node.numbers == {"price": 1.5}
     assert node.texts == {"title": ""}
+    assert node.vectors == {"image": (0.5, -1.0), "sound": ()}
     assert [relation.weight for relation in batch.relations] == [1.0, 2.5]
     assert batch.relations[0].target_id == "1"
 
@@ -310,6 +313,22 @@ def test_new_attribute_of_two_kinds_is_reported_within_a_poll_and_not_later() ->
     assert decoder.decode([number], NOW_MS)[1] == [], "nothing says that the first one was ever applied"
 
 
+def test_vector_of_another_length_than_the_first_is_refused_within_a_poll_and_later() -> None:
+    lengths = {("item", "sound"): 2}
+    kinds = AttributeKindCheck({}, settled_length=lambda node_type, name: lengths.get((node_type, name)))
+    decoder = Decoder(Settings().interaction_rules(), EventSettings(), kinds)
+    three, four = (_raw(_upsert(vectors={"image": {"values": [1.0] * length}})) for length in (3, 4))
+    (batch,), (refusal,) = decoder.decode([three, four, three], NOW_MS)
+    assert [len(upsert.vectors.get("image", ())) for upsert in batch.upserts] == [3, 0, 3]
+    assert (refusal.record, refusal.reason) == (four, "wrong_vector_length")
+    upsert, reason, message = _refuse_one_attribute(
+        decoder, vectors={"sound": {"values": [1.0]}, "image": {"values": [1.0]}}
+    )
+    assert upsert.vectors == {"image": (1.0,)}, "nothing says that the first one was ever applied"
+    assert reason == "wrong_vector_length"
+    assert "attribute 'sound': wanted 2 numbers, as the first vector of this name has, got 1" in message
+
+
 @pytest.mark.parametrize(
     ("reason", "attributes"),
     [
@@ -322,11 +341,24 @@ def test_new_attribute_of_two_kinds_is_reported_within_a_poll_and_not_later() ->
             {"categories": {"tags": {"values": ["x", ""]}}, "numbers": {"size": 2.0}, "texts": {"title": "Bread"}},
         ),
         ("wrong_attribute_kind", {"numbers": {"size": 2.0, "a": 1.0}, "texts": {"title": "Bread", "a": "x"}}),
+        (
+            "not_finite",
+            {"numbers": {"size": 2.0}, "texts": {"title": "Bread"}, "vectors": {"image": {"values": [1.0, math.nan]}}},
+        ),
+        (
+            "vector_too_long",
+            {"numbers": {"size": 2.0}, "texts": {"title": "Bread"}, "vectors": {"image": {"values": [0.5] * 1_025}}},
+        ),
+        (
+            "empty_id",
+            {"numbers": {"size": 2.0}, "texts": {"title": "Bread"}, "vectors": {" ": {"values": [0.5]}}},
+        ),
     ],
 )
 def test_bad_attribute_leaves_the_good_ones(decoder: Decoder, reason: str, attributes: dict[str, Any]) -> None:
     upsert, found, message = _refuse_one_attribute(decoder, **attributes)
     assert (upsert.categories, upsert.numbers, upsert.texts) == ({}, {"size": 2.0}, {"title": "Bread"})
+    assert upsert.vectors == {}
     assert found == reason
     assert message.startswith("item 'bread': ")
 
@@ -447,6 +479,8 @@ def test_json_gives_what_protobuf_gives(content_type: bytes, decoder: Decoder) -
         ({"numbers": {"price": "9,99", "size": "2.0"}}, "numbers['price']: wanted a number, got '\"9,99\"'"),
         ({"numbers": {"price": None, "size": 2}}, "numbers['price']: wanted a number, got 'null'"),
         ({"numbers": {"size": 2}, "categories": {"d": "x"}}, "categories['d']: wanted an object such as"),
+        ({"numbers": {"size": 2}, "vectors": {"v": [0.5]}}, "vectors['v']: wanted an object such as"),
+        ({"numbers": {"size": 2}, "vectors": {"v": {"values": [1e300]}}}, "vectors['v']: wanted an object such as"),
         ({"numbers": {"size": 2}, "texts": {"title": "Bread", "n": 5}}, "texts['n']: wanted text in quotes, got '5'"),
     ],
 )
@@ -502,6 +536,7 @@ def test_arbitrary_messages_never_raise(data: st.DataObject) -> None:
         event.node_upsert.type, event.node_upsert.id = draw(st.tuples(_strings, _strings))
         event.node_upsert.numbers.update(draw(st.dictionaries(_strings, _doubles, max_size=3)))
         event.node_upsert.texts.update(draw(st.dictionaries(_strings, _strings, max_size=3)))
+        event.node_upsert.vectors[draw(_strings)].values.extend(draw(st.lists(st.floats(width=32), max_size=3)))
         event.node_upsert.categories[draw(_strings)].values.extend(draw(st.lists(_strings, max_size=2)))
     elif kind == 2:
         event.relation.source_id, event.relation.weight = draw(st.tuples(_strings, _doubles))

@@ -19,6 +19,7 @@ VALUES = st.one_of(
     st.tuples(st.just("categories"), st.lists(st.sampled_from("abcdef"), max_size=3).map(tuple)),
     st.tuples(st.just("numbers"), st.integers(0, 3).map(float)),
     st.tuples(st.just("texts"), st.sampled_from(["", "x", "y", "long " * 9])),
+    st.tuples(st.just("vectors"), st.sampled_from([(), (0.5, 1.0), (-2.0, 3.0)])),
 )
 UPSERTS = st.tuples(st.integers(0, 11), st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3), st.integers(0, 5))
 CHANGES = st.lists(st.one_of(UPSERTS, st.sampled_from(["forget", "cut", "reclaim"])), max_size=40)
@@ -27,7 +28,7 @@ CHANGES = st.lists(st.one_of(UPSERTS, st.sampled_from(["forget", "cut", "reclaim
 def change(table: NodeTable, what, number: int) -> None:
     if isinstance(what, tuple):
         node, given_values, at_ms = what
-        kinds = {kind: {} for kind in ("categories", "numbers", "texts")}
+        kinds = {kind: {} for kind in ("categories", "numbers", "texts", "vectors")}
         for name, (kind, value) in given_values.items():
             kinds[kind][name] = value
         table.upsert(NodeUpsert("item", f"i{node}", **kinds, timestamp_ms=at_ms))
@@ -58,6 +59,7 @@ def content(saved) -> object:
         },
         {name: parts(each) for name, each in sorted(saved.numbers.items())},
         {name: each.as_dict() for name, each in sorted(saved.texts.items())},
+        {name: [part.tolist() for part in each] for name, each in sorted(saved.vectors.items())},
         saved.times.of_nodes.tolist(),
         {
             name: sorted(zip(*(column.tolist() for column in own), strict=True))

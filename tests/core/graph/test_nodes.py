@@ -228,3 +228,53 @@ def test_readers_beside_the_writer_get_whole_columns():
     writer.join()
     assert failures == []
     assert graph.nodes("item").has_category("tag", ["all"]).all()
+
+
+def with_vector(node_id: str, vector: tuple[float, ...], at_ms: int = 0) -> NodeUpsert:
+    return NodeUpsert("item", node_id, vectors={"image": vector}, timestamp_ms=at_ms)
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_latest_vector_stays_and_of_two_with_one_time_the_greater(is_reversed):
+    upserts = [
+        with_vector("a", (1.0, 2.0), 10),
+        with_vector("a", (0.0, 5.0), 20),
+        with_vector("a", (-0.0, 6.0), 20),
+        with_vector("b", (1.0, 1.0), 10),
+        with_vector("b", (), 20),
+        with_vector("c", (0.1, 0.2), 5),
+    ]
+    table = table_of(*(reversed(upserts) if is_reversed else upserts))
+    vector_of = {name: table.vector("image", table.ids.row(name)) for name in "abc"}
+    assert vector_of == {"a": (0.0, 6.0), "b": None, "c": tuple(np.array([0.1, 0.2], np.float32).tolist())}
+    assert (table.kind("image"), table.num_with("image"), table.vector_length("image")) == ("vector", 2, 2)
+    assert table.has_value("image").sum() == 2
+
+
+def test_vector_of_another_length_is_refused_until_no_node_has_one():
+    graph = LiveGraph()
+    graph.upsert(with_vector("a", (1.0, 2.0)))
+    with pytest.raises(EventRefusedError, match="wanted 2 numbers, as the first vector of this name has, got 3"):
+        graph.upsert(with_vector("b", (1.0, 2.0, 3.0)))
+    table = graph.nodes("item")
+    assert table.ids.row("b") == -1, "nothing changes"
+    graph.forget("item", "a")
+    assert (table.kinds, table.vector_length("image")) == ({}, None)
+    assert not table.snapshot().vectors
+    graph.upsert(with_vector("b", (1.0, 2.0, 3.0)))
+    assert table.vector_length("image") == 3
+
+
+def test_vectors_are_read_by_ascending_row_and_by_position():
+    table = table_of(with_vector("a", (1.0,)), item("b"), with_vector("c", (3.0,)))
+    rows, vectors = table.vectors("image", 3)
+    assert (rows.tolist(), vectors.tolist(), vectors.dtype) == ([0, 2], [[1.0], [3.0]], np.float32)
+    assert table.vectors("image", 2).rows.tolist() == [0]
+    rows, vectors = table.vectors_at("image", np.array([2, 1, 0]))
+    assert (rows.tolist(), vectors.tolist()) == ([0, 2], [[3.0], [1.0]])
+    assert table.vectors("sound", 3) is None
+
+
+def test_vector_that_is_not_finite_is_no_upsert():
+    with pytest.raises(ValueError, match="vectors\\['image'\\]: wanted finite numbers"):
+        with_vector("a", (float("inf"),))

@@ -34,12 +34,18 @@ def trained(request):
 
 def fresh_state(settings):
     upserts = [NodeUpsert("item", f"i{row}", {"kind": (kind_of(row),)}) for row in range(SIZE)]
+    upserts += [NodeUpsert("item", f"i{row}", vectors={"image": image_of(row)}) for row in range(SIZE)]
     upserts += [NodeUpsert("user", f"u{row}", {"taste": (kind_of(row),)}) for row in range(SIZE)]
     return state_of(even_odd_events(SIZE), settings, PLUGINS, upserts)
 
 
 def kind_of(row: int) -> str:
     return "odd" if row % 2 else "even"
+
+
+def image_of(row: int) -> tuple[float, ...]:
+    """Return a vector that tells even from odd in two of its numbers; the others are the same everywhere."""
+    return (1.0, row % 2 + row / 100, 5.0 * (row % 2))
 
 
 def ranker_after(trained, batch: EventBatch) -> Ranker:
@@ -87,3 +93,13 @@ def test_new_item_with_an_attribute_alone_is_near_the_users_of_its_kind(trained)
     upserts = [NodeUpsert("item", "new", {"kind": ("even",)})]
     even, odd = cosines_of_item(ranker_after(trained, EventBatch(interactions_of(()), upserts=upserts)), "new")
     assert even > odd + 0.2
+
+
+def test_new_item_with_a_vector_alone_is_near_the_users_of_its_kind(trained):
+    even, odd = (cosines_of_item(ranker_after(trained, batch_with_vector(row)), "new") for row in (2, 3))
+    assert even[0] > even[1] + 0.05
+    assert odd[1] > odd[0] + 0.05
+
+
+def batch_with_vector(row: int) -> EventBatch:
+    return EventBatch(interactions_of(()), upserts=[NodeUpsert("item", "new", vectors={"image": image_of(row)})])

@@ -111,6 +111,21 @@ def test_attributes_and_numbers_make_up_a_node_without_an_id():
         assert not levels[2].any()
 
 
+def test_vectors_make_up_a_node_without_an_id():
+    upserts = [NodeUpsert("item", f"i{row}", vectors={"image": (2.0 * row, 7.0)}) for row in (0, 1)]
+    inputs = Inputs(Nodes.of(state_of(even_odd_events(4), upserts=upserts).graph.view()), WIDTH)
+    with torch.no_grad():
+        for ids in inputs.ids:
+            ids.zero_()
+        levels = inputs()[4:]  # Users come first.
+        first, second, has_image = inputs.vectors[1]
+        # First numbers 0 and 2: mean 1, deviation 1, over the root of two numbers; second ones do not differ.
+        torch.testing.assert_close(levels[0], has_image - first / 2**0.5)
+        torch.testing.assert_close(levels[1], has_image + first / 2**0.5)
+        assert not levels[2].any()
+        assert second.any()
+
+
 def test_noise_is_a_step_of_its_length_after_each_layer(graph):
     network = network_of(graph, num_layers=1)  # Its one layer has no ReLU, so no sign is 0.
     still, moved = network.levels(graph.edges), network.levels(graph.edges, noise=0.1)

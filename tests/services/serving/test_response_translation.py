@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from springtide.clock import AsOf
+from springtide.events.model import NodeUpsert
+from springtide.graph.nodes import NodeTable
+from springtide.ranking.attribute_values import attributes_of
 from springtide.ranking.query import RankedItems, Ranking
 from springtide.v1 import recommender_pb2 as pb
+from springtide_services.cli.answer_tables import attribute_words
 from springtide_services.serving import response_translation
 
 
@@ -40,3 +44,17 @@ def test_a_timestamp_keeps_its_milliseconds(timestamp_ms: int) -> None:
     timestamp = response_translation.to_timestamp(timestamp_ms)
     assert timestamp.seconds * 1_000 + timestamp.nanos // 1_000_000 == timestamp_ms
     assert 0 <= timestamp.nanos < 1_000_000_000
+
+
+def test_values_of_attributes_are_told_apart() -> None:
+    nodes = NodeTable("item")
+    upsert = NodeUpsert("item", "a", {"tag": ("x", "y")}, {"price": 2.0}, {"title": "A"}, 0, {"image": (0.5, -1.0)})
+    rows = np.array([nodes.upsert(upsert)], np.int32)
+    (of_item,) = attributes_of(nodes, rows, ("tag", "price", "title", "image"))
+    values = {name: response_translation.to_attribute_value(value) for name, value in of_item.items()}
+    assert list(values["tag"].categories) == ["x", "y"]
+    assert (values["price"].number, values["title"].text) == (2.0, "A")
+    assert list(values["image"].vector) == [0.5, -1.0]
+    words = [attribute_words(value) for value in values.values()]
+    assert words == ["x, y", "2", "A", "[0.5, -1]"]
+    assert attribute_words(pb.AttributeValue(vector=range(6))) == "[0, 1, 2, 3, … of 6]"

@@ -1,4 +1,4 @@
-"""Reads a file with attributes of items or users: categories, numbers and texts, a row for each."""
+"""Reads a file with attributes of items or users: categories, numbers, texts and vectors, a row for each."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,16 @@ from springtide.errors import DatasetError
 from springtide.evaluation.data.datasets import Dataset
 from springtide.event_files.arrow_tables import ArrowFile
 from springtide.event_files.delimited import Chunk, DelimitedFile
-from springtide.event_files.json_records import JsonFile
+from springtide.event_files.json_records import JsonFile, JsonNumber
 from springtide.event_files.opening import DELIMITED, JSON, InputFile
 from springtide.event_files.roles import HEADERS
 from springtide.event_files.texts import is_missing_word, read_texts
 from springtide.events.limits import MAX_NUMBER
 from springtide.events.model import NodeUpsert
-from springtide.settings.model import AttributeKind
+from springtide.settings.model import AttributeKind, EventSettings
 
 _TEXT_NAMES = frozenset({"title", "name", "description", "text", "summary", "overview", "body", "headline"})
+_MAX_LENGTH = EventSettings().max_vector_length
 _NO_ROWS = np.empty(0, np.int64)
 _MIN_TEXT_LENGTH = 40  # Characters on average: longer values are prose, and no two items share them.
 
@@ -50,8 +51,9 @@ class AttributeFile:
 def with_attributes(dataset: Dataset, file: AttributeFile) -> Dataset:
     """Return the data set with the attributes of a file, at the time of its first interaction.
 
-    A column of numbers is a number; one of lists of texts, several categories; of long texts, or with a name such as
-    ``title``, a text; any other a category. Notes name the kinds, and the columns that are not used.
+    A column of numbers is a number; one of lists of numbers, all of one length, a vector; one of lists of texts,
+    several categories; of long texts, or with a name such as ``title``, a text; any other a category. Notes name the
+    kinds, and the columns that are not used.
 
     Raises:
         DatasetError: If the file cannot be read, has no column of ids or no rows, or none of its ids occurs.
@@ -83,7 +85,7 @@ def with_attributes(dataset: Dataset, file: AttributeFile) -> Dataset:
     return replace(dataset, upserts=[*dataset.upserts, *upserts], notes=[*dataset.notes, *notes])
 
 
-_WORDS = {"category": "categories", "number": "numbers", "text": "texts", "": "not used"}
+_WORDS = {"category": "categories", "number": "numbers", "text": "texts", "vector": "vectors", "": "not used"}
 
 
 def _read(file: AttributeFile) -> dict[str, list[Any]]:
@@ -147,6 +149,9 @@ def _attribute(name: str, values: Sequence[Any], file: AttributeFile) -> tuple[s
     if any(isinstance(value, list) for value in values):
         lists = [value if isinstance(value, list) else None for value in values]
         parts = [str(part) for each in lists for part in each or () if part is not None]
+        if wanted == "vector" or (wanted is None and not any(_is_text(part) for each in lists for part in each or ())):
+            vectors = _vectors(lists)
+            return ("", []) if vectors is None else ("vector", vectors)
         if wanted != "category" and all(_number(part) is not None for part in parts):
             return "", []
         return "category", [
@@ -173,6 +178,22 @@ def _attribute(name: str, values: Sequence[Any], file: AttributeFile) -> tuple[s
     return "category", split
 
 
+def _is_text(part: Any) -> bool:
+    return isinstance(part, str) and not isinstance(part, JsonNumber)
+
+
+def _vectors(lists: Sequence[list[Any] | None]) -> list[tuple[float, ...] | None] | None:
+    """Return lists of finite numbers as vectors, None for an empty one; None if they have not all one length."""
+    vectors: list[tuple[float, ...] | None] = []
+    for each in lists:
+        numbers = [None if part is None else _number(str(part)) for part in each or ()]
+        if None in numbers:
+            return None
+        vectors.append(tuple(number for number in numbers if number is not None) or None)
+    lengths = {len(each) for each in vectors if each is not None}
+    return vectors if len(lengths) == 1 and max(lengths) <= _MAX_LENGTH else None
+
+
 def _number(text: str) -> float | None:
     try:
         number = float(text)
@@ -184,10 +205,11 @@ def _number(text: str) -> float | None:
 def _upsert(
     node_type: str, id_: str, at: int, read: Mapping[str, tuple[str, Sequence[Any]]], start_ms: int
 ) -> NodeUpsert:
-    of_kind: dict[str, dict[str, Any]] = {"category": {}, "number": {}, "text": {}}
+    of_kind: dict[str, dict[str, Any]] = {"category": {}, "number": {}, "text": {}, "vector": {}}
     for name, (kind, values) in read.items():
         if kind and values[at]:
             of_kind[kind][name] = values[at]
         elif kind == "number" and values[at] == 0:
             of_kind[kind][name] = 0.0
-    return NodeUpsert(node_type, id_, of_kind["category"], of_kind["number"], of_kind["text"], start_ms)
+    categories, numbers, texts, vectors = of_kind.values()
+    return NodeUpsert(node_type, id_, categories, numbers, texts, start_ms, vectors)

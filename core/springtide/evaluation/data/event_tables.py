@@ -92,6 +92,11 @@ class _Table:
                 {name: number for name, number in upsert.numbers.items() if math.isfinite(number)},
                 dict(upsert.texts),
                 int(file.scale.to_ms(chunk.times[np.array([at])])[0]),
+                {
+                    name: tuple(vector.values)
+                    for name, vector in upsert.vectors.items()
+                    if all(map(math.isfinite, vector.values))
+                },
             )
             for upsert, chunk, at in self._upserts
         ]

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 from springtide.settings.interaction_rules import Feedback, feedback_of
 from springtide.settings.sections.base import Options, Positive, Section, Table
 
-AttributeKind = Literal["category", "number", "text"]
+AttributeKind = Literal["category", "number", "text", "vector"]
 
 
 def _as_text(written: Any) -> Any:
@@ -96,6 +96,10 @@ class EventSettings(Section):
     takes 1 to 2 KB, and about 100 bytes for each node that has it."""
     max_category_values: Annotated[int, Field(ge=1)] = 1_000
     """Most values of one category attribute of one node. The attribute is refused beyond it, the others are taken."""
+    max_vector_length: Annotated[int, Field(ge=1)] = 1_024
+    """Most numbers of a vector attribute. A longer one is refused, and so is one of another length than the first that
+    came by its name for a node of its type; the other attributes are taken. A number takes 4 bytes of memory for each
+    node that has it, and a vector about 150 bytes more."""
     max_types: Annotated[int, Field(ge=1)] = 100
     """Most node types, and most relations between them, that the events of one partition may name. An event with a new
     one beyond it is refused. `user`, `graph.item_type` and the types in `[attributes]` do not count."""

@@ -47,22 +47,28 @@ def test_columns_become_categories_numbers_and_texts(dataset: Dataset, tmp_path:
     assert note.endswith("2 of 2 items have attributes (categories: genre, colour; numbers: price; texts: title)")
 
 
-def test_lists_of_texts_are_categories_and_lists_of_numbers_are_named_as_not_used(
+def test_lists_of_texts_are_categories_and_lists_of_numbers_of_one_length_are_vectors(
     dataset: Dataset, tmp_path: Path
 ) -> None:
-    table = pa.table({"user": ["u0", "u1"], "likes": [["x", "y"], None], "vector": [[0.5, 1.0], [1.0, 2.0]]})
+    lists = {"vector": [[0.5, 1.0], None], "uneven": [[0.5, 1.0], [1.0]], "broken": [[0.5, None], [1.0, 2.0]]}
+    table = pa.table({"user": ["u0", "u1"], "likes": [["x", "y"], None], **lists})
     pq.write_table(table, tmp_path / "users.parquet")
     found = with_attributes(dataset, AttributeFile(tmp_path / "users.parquet", "user"))
     assert by_id(found)["u0"].categories == {"likes": ("x", "y")}
     assert by_id(found)["u0"].node_type == "user"
-    assert "not used: vector" in found.notes[0]
+    assert by_id(found)["u0"].vectors == {"vector": (0.5, 1.0)}
+    assert by_id(found)["u1"].vectors == {}
+    assert found.notes[0].endswith("(categories: likes; vectors: vector; not used: uneven, broken)")
 
 
 def test_json_lines_have_lists_too(dataset: Dataset, tmp_path: Path) -> None:
-    text = json.dumps({"id": "a", "genre": ["x", "y"], "year": 1999}) + "\n" + json.dumps({"id": "b", "year": 2001})
+    first = {"id": "a", "genre": ["x", "y"], "year": 1999, "image": [1, 0.25], "codes": ["1", "2"]}
+    text = json.dumps(first) + "\n" + json.dumps({"id": "b", "year": 2001})
     found = with_attributes(dataset, AttributeFile(written(tmp_path, "items.jsonl", text), "item"))
     assert by_id(found)["a"].categories == {"genre": ("x", "y")}
     assert by_id(found)["b"].numbers == {"year": 2001.0}
+    assert by_id(found)["a"].vectors == {"image": (1.0, 0.25)}
+    assert "not used: codes" in found.notes[0], "numbers in quotes may be codes: the settings say which"
 
 
 def test_kind_of_the_settings_wins(dataset: Dataset, tmp_path: Path) -> None:

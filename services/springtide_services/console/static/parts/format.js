@@ -80,6 +80,10 @@ export function relative(value, nowMs = Date.now()) {
 export function attribute(value) {
   if (!value) return "";
   if (value.categories) return value.categories.join(", ");
+  if (value.vector) {
+    const shown = value.vector.slice(0, 4).map((each) => some.format(each)).join(", ");
+    return value.vector.length > 4 ? `[${shown}, … of ${count(value.vector.length)}]` : `[${shown}]`;
+  }
   return value.text ?? (value.number === undefined ? "" : some.format(value.number));
 }
 
