@@ -32,7 +32,10 @@ def tune(
     ] = Path("springtide-state/tuning.jsonl"),
     cuts: Annotated[int, typer.Option(min=1, max=8, help="Moments that each trial is measured at.")] = 3,
     judge_seeds: Annotated[
-        int, typer.Option(min=1, help="Seeds of the judging on the test set, of the settings before and after.")
+        int,
+        typer.Option(
+            min=0, help="Seeds of the judging on the test set, of the settings before and after; 0 for later."
+        ),
     ] = 3,
     only: Annotated[
         list[str] | None,

@@ -87,7 +87,8 @@ def tune_and_write(
         seed: Seed of the search.
         out: File for the settings.
         num_cuts: Number of cuts that trials are measured on, one tenth of the training set apart.
-        num_judge_seeds: Number of seeds that both settings are trained with for the judging.
+        num_judge_seeds: Number of seeds that both settings are trained with for the judging; 0 leaves it to a later
+            run, and writes the present settings.
         trials_path: The trials file.
         only: Settings to search at and below, as dotted paths; empty for all.
         options: How a file is read.
@@ -118,7 +119,7 @@ def tune_and_write(
             deadline = time.monotonic() + minutes * 60
             search.run(Cuts(dataset, splits, settings, plugins, search.show_progress), deadline, num_trials)
         outcome = _outcome(search, trials, seed)
-        if outcome.comparison.is_better:
+        if outcome.comparison.is_better and num_judge_seeds:
             search.without_limits()
             at_test = Cuts(loaded, [global_time_split(loaded.interactions)], settings, plugins, search.show_progress)
             judged = _judged(study, outcome, at_test, trials, settings, space, num_judge_seeds, seed, bars)

@@ -223,6 +223,19 @@ def test_judging_trains_the_seeds_of_both_settings(
     assert trained[0].training.learning_rate == settings.training.learning_rate != trained[2].training.learning_rate
 
 
+def test_judging_may_be_left_to_a_later_run(
+    tune: Tune, second_learns: None, settings: Settings, tmp_path: Path, clean_environment: None
+) -> None:
+    first = tune(num_trials=2, num_judge_seeds=0)
+    kept = load_settings(tmp_path / "tuned.toml").settings
+    second = tune(num_trials=2)
+
+    assert first.comparison.is_better
+    assert (first.judgement, first.chosen, kept) == (None, first.present, settings)
+    assert second.judgement is not None
+    assert second.chosen.number == 1
+
+
 def test_ctrl_c_during_the_judging_changes_nothing(
     tune: Tune,
     second_learns: None,
