@@ -128,13 +128,14 @@ def test_compiled_sums_are_those_of_numpy_to_the_last_bit(
 def test_bins_of_times_are_those_of_the_calendar() -> None:
     days = np.arange(-200_000, 200_000)  # From year 1422 to 2517.
     local_ms = days * 86_400_000 + np.random.default_rng(0).integers(0, 86_400_000, len(days))
-    bins = np.empty((3, len(days)), np.int64)
+    bins = np.empty((4, len(days)), np.int64)
     count_kernels.bins_of_times(local_ms, bins, 5)
     dates = days.astype("datetime64[D]")
     of_year = (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)
     assert np.array_equal(bins[0], local_ms // 3_600_000 % 24)
     assert np.array_equal(bins[1], (days + 3) % 7)
     assert np.array_equal(bins[2], np.minimum(of_year // 5, 72))
+    assert np.array_equal(bins[3], dates.astype("datetime64[Y]").astype(np.int64) + 1970)
 
 
 def test_rows_and_bins_that_have_no_place_are_refused() -> None:

@@ -18,20 +18,23 @@ Int64s = npt.NDArray[np.int64]
 _HALF_LIVES = 8
 _QUANTA = 2**14  # A view of weight 0.001 is 16 of them. Sums of int32 hold 130,000 events of weight 1.
 _ROWS_AT_ONCE = 65_536
+_SETS_AT_ONCE = 4  # That are weighed by one pass over all rows.
 _UNITS = 2**23  # Of a weight of 1: with whole weights, sums over bins do not depend on the order of their parts.
 _ARRAYS = ("kinds", "codes", "sums", "dense", "wide")  # What ``cell_state_kernels.state_of`` returns.
 
 
-class _Quanta(NamedTuple):
+class Quanta(NamedTuple):
     """Weights of events in quanta.
 
     Attributes:
         newest_ms: The newest time so far.
+        oldest: Number of the oldest epoch that is kept.
         of_epoch: uint8 ``[n]``, the epoch of each event, counted from the oldest that is kept; 255 for one before it.
         quanta: int64 ``[n]``.
     """
 
     newest_ms: int
+    oldest: int
     of_epoch: npt.NDArray[np.uint8]
     quanta: Int64s
 
@@ -73,7 +76,7 @@ class BinnedCounts:
         timestamps_ms: npt.NDArray[np.int64],
         weights: npt.NDArray[np.float32],
         newest_ms: int | None = None,
-    ) -> None:
+    ) -> Quanta | None:
         """Add events, in any order; with negative weights, take them back.
 
         Args:
@@ -82,11 +85,14 @@ class BinnedCounts:
             timestamps_ms: int64 ``[n]``.
             weights: float32 ``[n]``.
             newest_ms: The newest time so far, if it may be newer than that of the events; None if not.
+
+        Returns:
+            The weights in quanta; None if there are no events and no newest time.
         """
         if newest_ms is None:
             newest_ms = newest_of(timestamps_ms)
         if newest_ms is None:
-            return
+            return None
         events = self._quanta_of(timestamps_ms, weights, newest_ms)
         done = 0
         while True:
@@ -103,10 +109,11 @@ class BinnedCounts:
             self._kept[number] = cells = SparseCells(self._sizes)
             self._cells = {**self._cells, self._oldest + number: cells}
         self._held = self._cells, events.newest_ms
+        return events
 
     def _quanta_of(
         self, timestamps_ms: npt.NDArray[np.int64], weights: npt.NDArray[np.float32], newest_ms: int
-    ) -> _Quanta:
+    ) -> Quanta:
         """Return the weights of events in quanta, after letting go of the epochs that are too old then."""
         newest_before_ms = self._held[1]
         if newest_before_ms is not None and newest_before_ms > newest_ms:
@@ -119,7 +126,7 @@ class BinnedCounts:
             self._kept = [self._cells.get(self._oldest + number) for number in range(KEPT)]
         of_epoch, quanta = np.empty(len(weights), np.uint8), np.empty(len(weights), np.int64)
         count_kernels.quantise(timestamps_ms, weights, of_epoch, quanta, *self._arguments)
-        return _Quanta(newest_ms, of_epoch, quanta)
+        return Quanta(newest_ms, self._oldest, of_epoch, quanta)
 
     def forget(self, rows: npt.NDArray[np.int32]) -> None:
         """Forget all events of some rows, int32 ``[n]``."""
@@ -173,6 +180,33 @@ class BinnedCounts:
             totals = [total + more for total, more in zip(totals, found, strict=True)]
         # What is taken back was counted, unless a state was made by an older release.
         return np.maximum(counts, 0.0, out=counts), [max(total, 0.0) for total in totals]
+
+    def factors(self) -> dict[int, float]:
+        """Return what a quantum of each epoch counts at the time of the newest event, by epoch."""
+        cells, newest_ms = self._held
+        return {epoch: self._epochs.factor(epoch, newest_ms or 0) for epoch in sorted(cells)}
+
+    def exact(self, epoch: int, weights: Int64s) -> tuple[Int64s, list[int]]:
+        """Return sums of an epoch in quanta, weighted by bin.
+
+        Args:
+            epoch: One of those that there are sums of.
+            weights: int64 ``[num_sets, num_bins]``, each below 2^25.
+
+        Returns:
+            For the first set the sum of each row, int64 ``[num_rows]``; and for each set that of all rows.
+        """
+        cells = self._held[0][epoch]
+        first, totals = np.zeros((1, cells.num_rows)), []
+        cell_kernels.accumulate(cells, weights[:1], 1.0, first)
+        for start in range(0, len(weights), _SETS_AT_ONCE):
+            sets = weights[start : start + _SETS_AT_ONCE]
+            totals += cell_kernels.accumulate(cells, sets, 1.0, np.zeros((len(sets), cells.num_rows)))
+        return first[0].astype(np.int64), [int(total) for total in totals]
+
+    def newest_in(self, epoch: int) -> int:
+        """Return the newest time so far, or the end of an epoch that is before it."""
+        return int(min(self._held[1] or 0, self._epochs.end_of(epoch) - 1))
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return all that ``restore`` needs."""

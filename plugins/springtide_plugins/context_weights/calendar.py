@@ -13,11 +13,14 @@ from springtide.plugins.wall_clock import TIME_ZONE, WallClock
 from springtide_plugins.context_weights import count_kernels
 from springtide_plugins.context_weights.binned_counts import BinnedCounts
 from springtide_plugins.context_weights.counts import NO_GROUPS, log_lift, part_of_state
+from springtide_plugins.context_weights.years import FIRST_YEAR, NUM_YEARS, YearSums, pace_of
 
 _PROFILES = ("hour", "weekday", "year")
 _DAYS_PER_YEAR_BIN = 5
 _NUM_YEAR_BINS = 73  # 365 / 5; the 366th day of a leap year joins the last bin.
 _NUM_BINS = (24, 7, _NUM_YEAR_BINS)
+_YEAR = 2  # Number of the profile.
+_MOST_YEARS, _MOST_VARIANCE = 2.0**6, 2.0**12  # Weights of bins must be small; by powers of 2 nothing is rounded.
 _YEAR_WORDS = "wanted {lift} as much as usual at this time of year"
 
 
@@ -27,6 +30,10 @@ class Calendar(ContextWeight):
     The time of year has two factors. At moments near the newest event it overlaps with the trend, so it has an exponent
     of its own there (``year_near``). As the moment moves away from the newest event, in either direction, the lift
     moves from ``year_near`` to ``year``.
+
+    Growth is not taken for season (``years``): once half of the times of year have events in two years, an item's
+    growth is learned from events of the same time of year in different years, and what growth alone would do to the
+    profile is expected. Before, nobody can tell one from the other, and all counts as season. Old years fade.
 
     Profiles are cyclic and smooth: each bin also counts its neighbours, weighted by a Gaussian. An item with few
     interactions borrows from its group (``counts.log_lift``), so a new Christmas item has a Christmas profile.
@@ -68,6 +75,7 @@ class Calendar(ContextWeight):
         self._newest_ms = 0
         self._groups = NO_GROUPS
         self._profiles = BinnedCounts(_NUM_BINS, half_life_ms)
+        self._years = YearSums(_NUM_YEAR_BINS)
         one_weekday = np.eye(1, 7)[0]  # Weekdays are not smoothed: a Saturday is not much like a Friday.
         self._kernels = (
             _cyclic_gaussian(24, hour_width),
@@ -90,6 +98,7 @@ class Calendar(ContextWeight):
     def forget_rows(self, user_rows: npt.NDArray[np.int32], item_rows: npt.NDArray[np.int32]) -> None:
         """Forget all interactions of some items; nothing is kept of users."""
         self._profiles.forget(item_rows)
+        self._years.forget(item_rows)
 
     def _count(self, observed: Observed, weights: npt.NDArray[np.float32]) -> None:
         newest_ms = observed.clock_ms
@@ -97,7 +106,9 @@ class Calendar(ContextWeight):
             return
         self._newest_ms = max(self._newest_ms, newest_ms)
         bins = _bins(self._clock.of_events(observed))
-        self._profiles.add(observed.item_rows, bins, observed.timestamps_ms, weights, newest_ms)
+        events = self._profiles.add(observed.item_rows, bins[:3], observed.timestamps_ms, weights, newest_ms)
+        if events is not None:
+            self._years.add(observed.item_rows, bins, events)
 
     def bucket(self, moment: Moment) -> Hashable:
         """Return the local hour."""
@@ -105,23 +116,33 @@ class Calendar(ContextWeight):
 
     def item_log_lifts(self, moment: Moment, num_items: int) -> npt.NDArray[np.float32] | None:
         """Return the log lifts of hour, weekday and time of year, the last split between ``year`` and ``year_near``."""
-        weights = np.zeros((1 + len(_PROFILES), sum(_NUM_BINS)))  # Any time, and around the moment in each profile.
+        factors = self._profiles.factors()
+        pace = pace_of(self._years.table(factors))
+        num_sets = 1 + len(_PROFILES)
+        weights = np.zeros((num_sets + (0 if pace is None else 2), sum(_NUM_BINS)))  # Any time, and around the moment.
         weights[0, : _NUM_BINS[0]] = 1.0
         first = 0
         for of_profile, kernel, bin_ in zip(
-            weights[1:], self._kernels, _bins(self._clock.of_moment(moment))[:, 0].tolist(), strict=True
+            weights[1:num_sets], self._kernels, _bins(self._clock.of_moment(moment))[:3, 0].tolist(), strict=True
         ):
             # Divided by the sum of squares, a sum weighted by a kernel has the variance of a plain count.
             of_profile[first : first + len(kernel)] = np.roll(kernel, bin_) / np.square(kernel).sum()
             first += len(kernel)
-        (usual, *profiles), (total, *totals) = self._profiles.weighted(weights, num_items)
+        near = weights[num_sets - 1, -_NUM_YEAR_BINS:]
+        if pace is not None:
+            weights[num_sets:, -_NUM_YEAR_BINS:] = pace.means / _MOST_YEARS, pace.variances / _MOST_VARIANCE
+        counts, (total, *totals) = self._profiles.weighted(weights, num_items)
         if total == 0:
             return None
+        usual, profiles = counts[0], counts[1:num_sets]
         nearness = np.float32(2.0 ** (-abs(moment.timestamp_ms - self._newest_ms) / self._near_ms))
         lifts = np.empty((len(self.factors), num_items), np.float32)
         expected = np.empty(num_items)
-        for index, (now, total_now) in enumerate(zip(profiles, totals, strict=True)):
+        for index, (now, total_now) in enumerate(zip(profiles, totals[: len(profiles)], strict=True)):
             np.multiply(usual, total_now / total, out=expected)
+            if pace is not None and index == _YEAR:
+                deviations = self._years.moments(factors, num_items) - pace.base * usual - _MOST_YEARS * counts[-2]
+                expected *= np.exp(pace.log_expected(deviations, _MOST_VARIANCE * counts[-1], near))
             lifts[index] = log_lift(now, expected, self.prior, self._groups)
         np.multiply(lifts[2], nearness, out=lifts[3])
         lifts[2] *= 1 - nearness
@@ -129,7 +150,8 @@ class Calendar(ContextWeight):
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return all profiles."""
-        return {"newest_ms": np.array([self._newest_ms], np.int64), **self._profiles.state()}
+        years = {f"years/{name}": array for name, array in self._years.state().items()}
+        return {"newest_ms": np.array([self._newest_ms], np.int64), **self._profiles.state(), **years}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Continue from saved profiles."""
@@ -141,11 +163,35 @@ class Calendar(ContextWeight):
             self._profiles.restore_parts([part_of_state(state, name) for name in _PROFILES])
         else:
             self._profiles.restore(state)
+        if "years/epochs" in state:
+            self._years.restore(part_of_state(state, "years"))
+        else:  # One of before there were sums over years.
+            self._assume_years()
+
+    def _assume_years(self) -> None:
+        """Count all events so far to the latest year that they can be of.
+
+        So they say nothing of growth themselves; what comes later is compared with them. The newest time is taken in
+        UTC, which is exact enough for bins of days.
+        """
+        held = {}
+        for epoch in self._profiles.factors():
+            newest_ms = np.array([self._profiles.newest_in(epoch)], np.int64)
+            _, _, newest_bin, newest_year = _bins(newest_ms)[:, 0].tolist()
+            years = newest_year - FIRST_YEAR - (np.arange(_NUM_YEAR_BINS) > newest_bin)
+            weights = np.zeros((1 + _NUM_YEAR_BINS, sum(_NUM_BINS)), np.int64)
+            weights[0, -_NUM_YEAR_BINS:] = np.clip(years, 0, NUM_YEARS - 1)
+            weights[1:, -_NUM_YEAR_BINS:] = np.eye(_NUM_YEAR_BINS, dtype=np.int64)
+            moments, (_, *totals) = self._profiles.exact(epoch, weights)
+            table = np.zeros((NUM_YEARS, _NUM_YEAR_BINS), np.int64)
+            table[weights[0, -_NUM_YEAR_BINS:], np.arange(_NUM_YEAR_BINS)] = totals
+            held[epoch] = moments, table
+        self._years.begin_with(held)
 
 
 def _bins(local_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return hour, weekday and bin of the year of local times, int64 ``[3, n]``."""
-    bins = np.empty((3, len(local_ms)), np.int64)
+    """Return hour, weekday, bin of the year, and year of local times, int64 ``[4, n]``."""
+    bins = np.empty((4, len(local_ms)), np.int64)
     count_kernels.bins_of_times(local_ms, bins, _DAYS_PER_YEAR_BIN)
     return bins
 

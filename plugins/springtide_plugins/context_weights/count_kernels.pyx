@@ -280,44 +280,50 @@ cdef void _quantise_all(
 
 
 def bins_of_times(local_ms, bins, int64_t days_per_part):
-    """Write hour, weekday and part of the year of local times.
+    """Write hour, weekday, part of the year, and year of local times.
 
     Args:
         local_ms: int64 ``[n]``, milliseconds since the Unix epoch.
-        bins: Output, int64 ``[3, n]``: hours from 0 to 23; weekdays, 0 for Monday; and parts of the year, of which the
-            last one has the 366th day of a leap year, too.
+        bins: Output, int64 ``[4, n]``: hours from 0 to 23; weekdays, 0 for Monday; parts of the year, of which the last
+            one has the 366th day of a leap year, too; and years, such as 2024.
         days_per_part: Days in each part of the year.
     """
     cdef Py_ssize_t n = len(local_ms)
     cdef int64_t* hours = out_int64s(bins)
+    if len(bins) != 4 or bins.shape[1] != n:
+        raise ValueError(f"wanted bins [4, {n}], got {list(bins.shape)}")
     local_ms = _ready(local_ms, cnp.NPY_INT64)
-    _bins_of_times(n, int64s(local_ms), hours, hours + n, hours + 2 * n, days_per_part)
+    _bins_of_times(n, int64s(local_ms), hours, hours + n, hours + 2 * n, hours + 3 * n, days_per_part)
 
 
 cdef void _bins_of_times(
-    Py_ssize_t n, const int64_t* local_ms, int64_t* hours, int64_t* weekdays, int64_t* parts, int64_t days_per_part,
+    Py_ssize_t n, const int64_t* local_ms, int64_t* hours, int64_t* weekdays, int64_t* parts, int64_t* years,
+    int64_t days_per_part,
 ) noexcept:
     cdef Py_ssize_t event
-    cdef int64_t day, begin_ms = 0, end_ms = 0, weekday = 0, part = 0
+    cdef int64_t day, begin_ms = 0, end_ms = 0, weekday = 0, part = 0, year = 0
     with nogil:
         for event in range(n):
             if local_ms[event] < begin_ms or local_ms[event] >= end_ms:  # Most events are of the day of the last one.
                 day = _floor_div(local_ms[event], DAY_MS)
                 begin_ms, end_ms = day * DAY_MS, (day + 1) * DAY_MS
                 weekday = (day + 3) - 7 * _floor_div(day + 3, 7)  # 1970-01-01 was a Thursday; Monday is 0.
-                part = min(_day_of_year(day), <int64_t> 364) / days_per_part
+                part = min(_day_of_year(day, &year), <int64_t> 364) / days_per_part
             hours[event] = (local_ms[event] - begin_ms) / HOUR_MS
             weekdays[event] = weekday
             parts[event] = part
+            years[event] = year
 
 
-cdef inline int64_t _day_of_year(int64_t day) noexcept nogil:
-    """Return the day of the year, from 0 on, of a day since the Unix epoch (Hinnant, days and civil dates)."""
-    cdef int64_t of_era, year, of_year
+cdef inline int64_t _day_of_year(int64_t day, int64_t* year) noexcept nogil:
+    """Return the day of the year, from 0 on, of a day since the Unix epoch, and write the year (Hinnant, civil dates)."""
+    cdef int64_t era, of_era, of_march, of_year
     day += 719_468  # Since 0000-03-01: years that begin in March end with the leap day.
-    of_era = day - 146_097 * _floor_div(day, 146_097)
-    year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365
-    of_year = of_era - (365 * year + year / 4 - year / 100)
+    era = _floor_div(day, 146_097)
+    of_era = day - 146_097 * era
+    of_march = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365
+    of_year = of_era - (365 * of_march + of_march / 4 - of_march / 100)
+    year[0] = 400 * era + of_march + (of_year >= 306)
     if of_year >= 306:  # January and February.
         return of_year - 306
-    return of_year + 59 + (year % 4 == 0 and (year % 100 != 0 or year % 400 == 0))
+    return of_year + 59 + (of_march % 4 == 0 and (of_march % 100 != 0 or of_march % 400 == 0))

@@ -36,11 +36,12 @@ def prove(
     wait_without_spinning()  # Before what follows imports PyTorch.
     from springtide.plugins.loading import load_checked_plugins
     from springtide_services.evaluation.prove_dataset import show_fine_tuning, show_months
-    from springtide_services.evaluation.prove_simulation import show_effects, show_recovery
+    from springtide_services.evaluation.prove_simulation import show_effects, show_growth, show_recovery
 
     plugins = load_checked_plugins(loaded)
     if events:
         show_recovery(events, loaded, plugins)
+        show_growth(events, loaded, plugins)
         show_effects(events, loaded, plugins)
     if fine_tune:
         show_fine_tuning(fine_tune, loaded, plugins)

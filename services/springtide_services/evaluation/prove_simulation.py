@@ -9,6 +9,7 @@ from springtide.evaluation.simulation import (
     SimulatorSettings,
     World,
     compare_with_oracle,
+    measure_beside_growth,
     measure_recovery,
     rows_of_items,
     simulate,
@@ -20,6 +21,7 @@ from springtide.settings.model import Settings
 from springtide_services.terminal import console
 
 _WEIGHT_OF_EFFECT = {**dict.fromkeys(PROFILES, "calendar"), "place": "place", "weather": "weather"}
+_GROWTHS = (0.0, 0.4, 0.8)
 _CONTEXT_WEIGHTS = ("popularity", "calendar", "place", "weather")
 
 
@@ -40,6 +42,43 @@ def show_recovery(num_events: int, settings: Settings, plugins: Plugins) -> None
     for profile in PROFILES:
         found = measure_recovery(world, state.context_weights["calendar"], rows, profile)
         table.add_row(profile, f"{found.num_many}", f"{found.many:.3f}", f"{found.num_few}", f"{found.few:.3f}")
+    console().print(table)
+
+
+def show_growth(num_events: int, settings: Settings, plugins: Plugins) -> None:
+    """Print what the calendar learns of the time of year where items grow and shrink, with and without a season.
+
+    Args:
+        num_events: Number of interactions of each simulated market.
+        settings: Settings of the model.
+        plugins: Plugins that offer the parts.
+    """
+    title = f"Time of year beside growth, {num_events:,} events of three years"
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    for heading in (
+        "season",
+        "growth a year",
+        "items above 200 events",
+        "spread of profiles",
+        "tilt with growth",
+        "correlation",
+    ):
+        table.add_column(heading, justify="left" if heading == "season" else "right")
+    for effects in (frozenset[str](), frozenset({"year"})):
+        for growth in _GROWTHS:
+            world = simulate(
+                SimulatorSettings(num_events=num_events, effects=effects, drift=0.0, new_share=0.0, growth=growth)
+            )
+            state = state_of_world(world, with_weights_named(settings, ["calendar"]), plugins)
+            found = measure_beside_growth(world, state.context_weights["calendar"], rows_of_items(world, state))
+            table.add_row(
+                "yes" if effects else "no",
+                f"{growth:.0%}",
+                f"{found.num_items}",
+                f"{found.spread:.3f}",
+                f"{found.tilt:.2f}" if growth else "",
+                f"{found.correlation:.3f}" if effects else "",
+            )
     console().print(table)
 
 

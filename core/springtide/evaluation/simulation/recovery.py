@@ -49,6 +49,24 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
+class SeasonBesideGrowth:
+    """What a weight has learned of the time of year in a market where items grow, of those with over 200 interactions.
+
+    Attributes:
+        num_items: Number of these items; there are no figures of fewer than two.
+        spread: Mean over items of the standard deviation of the log lift over the year; without a season, it is error.
+        tilt: Correlation, over items, of the profile's tilt from January to December with the item's growth; 0 if none
+            grows. Where growth is taken for season, it is near 1.
+        correlation: Mean correlation of the learned profile with the true one; 0 if there is no season.
+    """
+
+    num_items: int
+    spread: float
+    tilt: float
+    correlation: float
+
+
+@dataclass(frozen=True, slots=True)
 class OracleComparison:
     """The ranking of a model on a simulated market, compared with an oracle that knows the ground truth.
 
@@ -101,6 +119,19 @@ def measure_recovery(world: World, weight: ContextWeight, item_rows: npt.NDArray
     counts = np.bincount(world.items, minlength=world.settings.num_items)
     is_many, is_few = is_known & (counts > _MANY), is_known & (counts < _FEW)
     return Recovery(_mean(correlations[is_many]), _mean(correlations[is_few]), int(is_many.sum()), int(is_few.sum()))
+
+
+def measure_beside_growth(world: World, weight: ContextWeight, item_rows: npt.NDArray[np.int64]) -> SeasonBesideGrowth:
+    """Tell how much of a learned time of year is growth; the arguments are those of ``measure_recovery``."""
+    is_many = (item_rows >= 0) & (np.bincount(world.items, minlength=world.settings.num_items) > _MANY)
+    learned = learned_profile(weight, "year", int(item_rows.max()) + 1)[item_rows[is_many]]
+    tilts = learned @ np.linspace(-1.0, 1.0, learned.shape[1], dtype=np.float32)
+    return SeasonBesideGrowth(
+        int(is_many.sum()),
+        _mean(learned.std(1, dtype=np.float64)),
+        float(_correlations(tilts[None, :], world.growth[is_many][None, :])[0]),
+        _mean(_correlations(learned, world.log_lifts("year")[is_many, 2:365:5])),
+    )
 
 
 def learned_profile(weight: ContextWeight, profile: str, num_items: int) -> Array:

@@ -43,6 +43,7 @@ class SimulatorSettings:
         new_share: Share of the items that appear after the first day, evenly over the months.
         drift: Change of a user's taste per month, 0 (none) to 1 (a new taste).
         taste: Standard deviation of the user's taste, as part of the logit.
+        growth: Standard deviation, over items, of what a year adds to the item's logit: items grow and shrink steadily.
         seed: Random seed.
 
     Raises:
@@ -62,6 +63,7 @@ class SimulatorSettings:
     new_share: float = 0.3
     drift: float = 0.1
     taste: float = 1.0
+    growth: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -69,6 +71,8 @@ class SimulatorSettings:
             raise ValueError(f"no effect named {sorted(unknown)[0]!r} (choices: {', '.join(EFFECTS)})")
         if not 0 <= self.likeness <= 1 or not 0 <= self.new_share < 1 or not 0 <= self.drift <= 1:
             raise ValueError("wanted likeness and drift of 0 to 1, and new_share below 1")
+        if self.growth < 0:
+            raise ValueError(f"wanted growth of 0 or more, got {self.growth}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,8 @@ class World:
         settings: Settings of the simulation.
         categories: int64 ``[num_items]``, category of each item.
         births_ms: int64 ``[num_items]``, when each item appeared, milliseconds since the epoch.
-        popularity: float32 ``[num_items]``, part of the logit.
+        popularity: float32 ``[num_items]``, part of the logit in the middle of the simulation.
+        growth: float32 ``[num_items]``, what each year adds to the logit.
         profiles: For each of ``EFFECTS``, float32 ``[num_bins, num_items]``, part of the logit: at each day of the
             year, weekday, hour, place, or weather.
         tastes: float32 ``[num_months, num_users, num_factors]``.
@@ -128,6 +133,7 @@ class World:
     categories: Int64s
     births_ms: Int64s
     popularity: Array
+    growth: Array
     profiles: Mapping[str, Array]
     tastes: Array
     item_factors: Array
@@ -156,6 +162,9 @@ class World:
         tastes = self.tastes[_months(queries.timestamps_ms), queries.users]
         scores: Array = tastes @ self.item_factors.T
         scores += self.popularity
+        if self.settings.growth:
+            years = (queries.timestamps_ms - START_MS) / (_DAYS_PER_YEAR * MS_PER_DAY) - self.settings.num_years / 2
+            scores += years[:, None].astype(np.float32) * self.growth
         scores += self.context_scores(queries)
         scores[self.births_ms > queries.timestamps_ms[:, None]] = -np.inf
         return scores
@@ -223,6 +232,8 @@ def simulate(settings: SimulatorSettings) -> World:
         categories,
         START_MS + births * _NUM_MONTH_DAYS * MS_PER_DAY,
         popularity.astype(np.float32),
+        # Of a generator of its own, so that all else is the same in a market without growth.
+        np.random.default_rng((settings.seed, 1)).normal(0.0, settings.growth, settings.num_items).astype(np.float32),
         profiles,
         tastes,
         factors.astype(np.float32),

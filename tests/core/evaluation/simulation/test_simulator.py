@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from springtide.clock import MS_PER_DAY
 from springtide.evaluation.simulation.recovery import (
     PROFILES,
     compare_with_oracle,
+    measure_beside_growth,
     measure_recovery,
     rows_of_items,
     state_of_world,
@@ -134,3 +136,27 @@ def test_place_helps_where_it_counts_and_does_no_harm_elsewhere(plugins: Plugins
     else:
         assert with_place.share == pytest.approx(without.share, abs=0.02)  # With four seeds: .011 or less.
     assert 0 < with_place.share < 1
+
+
+@pytest.mark.parametrize("effects", [frozenset[str](), frozenset({"year"})])
+def test_calendar_does_not_take_growth_for_season(plugins: Plugins, effects: frozenset[str]) -> None:
+    market = simulate(
+        SimulatorSettings(num_items=100, num_events=40_000, effects=effects, drift=0.0, new_share=0.0, growth=0.8)
+    )
+    state = state_of_world(market, quick_settings(ranking={"context_weights": {"calendar": {}}}), plugins)
+    found = measure_beside_growth(market, state.context_weights["calendar"], rows_of_items(market, state))
+    assert found.num_items > 30
+    if effects:
+        assert found.correlation > 0.9
+    else:
+        assert abs(found.tilt) < 0.6
+
+
+def test_items_grow_by_what_the_market_says() -> None:
+    market = simulate(
+        SimulatorSettings(num_users=20, num_items=5, num_events=30_000, effects=frozenset(), new_share=0.0, growth=0.5)
+    )
+    years = (market.events.timestamps_ms - START_MS) / (365.25 * MS_PER_DAY)
+    early, late = (np.bincount(market.items[is_then], minlength=5) for is_then in (years < 1, years > 2))
+    measured = np.log(late / early) / 2
+    assert measured - measured.mean() == pytest.approx(market.growth - market.growth.mean(), abs=0.15)
