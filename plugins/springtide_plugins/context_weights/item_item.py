@@ -24,10 +24,11 @@ class ItemItem(ContextWeight):
     The weights are those of the matrix with a diagonal of 0 that reproduces the users' items best, in squared error
     (EASE: Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data, equation 8). All count, the negative ones
     too: without these, or with few for each item, nothing is gained (record 0021). They are kept in bytes. With the sum
-    ``e`` of an item, its log lift is ``log((max(e, 0) + floor) / floor)``: 0 for items that are not spoken for. Where a
-    history speaks for more than ``max_related``, lifts are over the next greatest sum in place of 0: a step between
-    the last item that is taken and the next would say more than the weights do. The weights are learned in trainings;
-    the history is the user's at the moment.
+    ``e`` of an item, its log lift is ``log((max(e, 0) + floor) / floor)``: 0 for items that are not spoken for, and for
+    those of the history itself, of which ``repeat`` and ``reorder`` know more. Where a history speaks for more than
+    ``max_related``, lifts are over the next greatest sum in place of 0: a step between the last item that is taken and
+    the next would say more than the weights do. The weights are learned in trainings; the history is the user's at the
+    moment.
 
     Args:
         l2: L2 penalty, in users.
@@ -43,7 +44,7 @@ class ItemItem(ContextWeight):
         self,
         l2: PositiveFloat = 500.0,
         max_related: PositiveInt | None = None,
-        max_items: PositiveInt = 5_000,
+        max_items: PositiveInt = 4_000,
         floor: PositiveFloat = 0.02,
     ) -> None:
         self._l2 = l2
@@ -154,7 +155,7 @@ class _Weights:
     def greatest(self, items: Int32s, count: int | None) -> tuple[Int32s, Floats, np.float32]:
         """Return the live rows of the items with the greatest sums of weights, ascending, these sums, and the next one.
 
-        The next one is the greatest sum of all others; 0 where there are no more than ``count``.
+        Items whose weights are added are left out. The next one is the greatest sum of all others; 0 where there are no more than ``count``.
 
         Args:
             items: int32, ascending: rows of the items whose weights are added.
@@ -166,6 +167,7 @@ class _Weights:
         if not len(known):
             return known, np.empty(0, np.float32), least
         sums = sums_of(known, self._weights, self._scales)
+        sums[known] = 0.0
         if self._order is not None:
             sums = sums[self._order]
         if count is not None and len(sums) > count:

@@ -16,6 +16,7 @@ from springtide.events import EventBatch
 from springtide.graph.applying import ITEM, USER
 from springtide.model.births import ModelRows
 from springtide.model.exponents import Exponents, TermExponents
+from springtide.model.fitted_weights import fit_weights
 from springtide.plugins.contracts import Moment
 from springtide.plugins.loading import load_plugins
 from springtide.ranking.query import Query
@@ -35,6 +36,7 @@ WIDTH = 64
 _UNSEEN = {"popularity": {"share": 0.76}, "calendar": {"hour": 0.64, "year": 0.9}, "trend": {"1d": 0.62, "28d": 0.56}}
 _SEEN = {"calendar": {"hour": 0.49}, "trend": {"1d": 0.56}, "repeat": {"had": 2.5, "count": 0.3, "recent_30d": 0.2}}
 EXPONENTS = Exponents(TermExponents(2.46, _UNSEEN), TermExponents(0.45, _SEEN))
+TOGETHER = dataclasses.replace(EXPONENTS, unseen=TermExponents(2.46, {**_UNSEEN, "item_item": {"together": 0.3}}))
 VECTORS_ALONE = Exponents(TermExponents(5.0), TermExponents(5.0))
 
 
@@ -47,13 +49,16 @@ def _measure(sizes: Sizes, num_items: int) -> list[Figure]:
     state = LiveState(settings, make_context_weights(settings.ranking, load_plugins()))
     num_users = min(sizes.users, num_items)
     state.apply(EventBatch(make_interactions(10 * num_users + num_items, num_users, num_items)))
-    model = model_of(state)
     view = state.graph.view()
+    interactions = state.positive_interactions(view)
+    fitted = fit_weights(state.context_weights, interactions, view.num_nodes(USER), view.num_nodes(ITEM))
+    model = dataclasses.replace(model_of(state), fitted=fitted)
     assert view.newest_ms is not None
     moment, users = Moment(view.newest_ms), view.nodes(USER).ids.all_ids()[:_QUERIES]
     figures = []
     for what, exponents, query in (
         ("seen left out", EXPONENTS, Query(moment, exclude_seen=("*",), with_weights=False)),
+        ("seen left out, and what people had together", TOGETHER, Query(moment, exclude_seen=("*",), with_weights=False)),
         ("seen left out, all weights", EXPONENTS, Query(moment, exclude_seen=("*",))),
         ("seen too, all weights", EXPONENTS, Query(moment)),
         ("by vectors alone", VECTORS_ALONE, Query(moment, with_weights=False)),

@@ -13,7 +13,7 @@ class RankingSettings(Section):
     """How items are ranked."""
 
     context_weights: Table[Options] = {
-        name: {} for name in ("popularity", "calendar", "trend", "repeat", "reorder", "place", "weather")
+        name: {} for name in ("popularity", "calendar", "trend", "repeat", "reorder", "item_item", "place", "weather")
     }
     """Context weights that multiply a model's score, by name, each with its options. A list in a file replaces the
     default one, so name all that you use."""
