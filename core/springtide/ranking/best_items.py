@@ -21,6 +21,7 @@ from springtide.ranking import kernels
 from springtide.ranking.binding import BoundQuery
 from springtide.ranking.indexed_items import Found, LeftOut, Scan
 from springtide.ranking.query_scores import NO_ROWS, NO_SCORES, QueryScores
+from springtide.ranking.related import RelatedScores
 from springtide.ranking.relevance import are_near, wants_near
 from springtide.ranking.scoring import Scorer
 from springtide.ranking.weights import ItemOrder
@@ -82,15 +83,34 @@ class BestItems(QueryScores):
         if allowed is not None and _num_allowed(query, allowed) <= _MAX_LISTED:
             self.add_apart(np.flatnonzero(allowed).astype(np.int32))
             order = _NO_ORDER
+        with_index = serving.index is not None and user is not None and order is not _NO_ORDER
+        if with_index:
+            self.add_related()
         apart, of_apart = self.apart, self.of_apart
+        # With few items all are apart, and with an index they are; else most are ruled out before they are scored.
+        related = None if with_index or order is _NO_ORDER else self.seen.related
         user, factor = None if table is None else user, serving.exponents.unseen.cosine
         values, excluded = self.values, query.excluded_rows
         found = None
-        if serving.index is not None and user is not None and order is not _NO_ORDER:
+        if with_index:
+            assert user is not None, "looked at above"
             search = functools.partial(_search, scorer, query, count, user, factor, values, excluded, allowed)
             found = self._by_index(search, scorer, query, count, user, order, apart, of_apart, allowed)
         if found is None:
-            found = _search(scorer, query, count, user, factor, values, excluded, allowed, order, apart, of_apart)
+            found = _search(
+                scorer,
+                query,
+                count,
+                user,
+                factor,
+                values,
+                excluded,
+                allowed,
+                order,
+                apart,
+                of_apart,
+                related=related,
+            )
         return found
 
     def _by_index(
@@ -155,6 +175,7 @@ def _search(
     apart: Rows,
     of_apart: Array,
     longest: float | None = None,
+    related: RelatedScores | None = None,
 ) -> Found:
     """Return rows, ids, scores and cosines of the best items, and how many were looked at; see ``kernels.best_rows``.
 
@@ -184,6 +205,7 @@ def _search(
             apart,
             of_apart,
             None if coarse is None else coarse.made,
+            *((related.rows, related.total) if related is not None and len(related.rows) else ()),
         )
         ids = scorer.items.ids.ids(rows)
         if all(ids):

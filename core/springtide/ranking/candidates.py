@@ -115,6 +115,7 @@ class ByModel:
     def of_rows(self, rows: Rows) -> ScoredRows:
         """Return some items with their scores, in their order, without those that may not be in the answer."""
         scorer, query, found = self._scorer, self._query, self.found
+        found.add_related()
         table, user = scorer.serving.table, found.user.vector
         if wants_near(table, found.user, query):
             rows = rows[(rows >= 0) & (rows < scorer.num_items)]

@@ -105,6 +105,7 @@ class _RanksByBound:
         self._scorer = scorer
         self._depth = depth
         self._scores = QueryScores(scorer, query, keep_in_cache=False)
+        self._scores.add_related()
         self._num_items = num_items = scorer.num_items
         left_out = [scorer.unranked_rows(num_items, with_lifeless=not query.has_list), query.excluded_rows]
         if query.allowed is not None:

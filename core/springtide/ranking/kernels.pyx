@@ -75,8 +75,8 @@ cdef struct Asked:
     const float* values
     int num_items
     const uint8_t* allowed
-    const int32_t* skipped[3]
-    int num_skipped[3]
+    const int32_t* skipped[4]
+    int num_skipped[4]
     float reach  # The most that a cosine adds to a value.
 
 
@@ -170,10 +170,51 @@ cdef inline void _look_at(const Asked* asked, Best* best, int32_t row) noexcept 
         score = asked.factor * dot(asked.user, asked.vectors + <Py_ssize_t> row * asked.width, asked.width) + score
     if not (score >= least and isfinite(score)):
         return
-    for each in range(3):
+    for each in range(4):
         if asked.num_skipped[each] and _is_among(asked.skipped[each], asked.num_skipped[each], row):
             return
     _offer(best, score, row)
+
+
+cdef int _scan_related(
+    const Asked* asked, Best* best, const int32_t* rows, const float* totals, int num_rows, float* bounds
+) noexcept nogil:
+    """Look at rows of which a history says something, those that it lifts most first; return how many.
+
+    What cannot be in the answer is left out by its bound: the value, what the history says, and the reach of a cosine.
+    """
+    cdef int each, turn, other, num_seen = 0
+    cdef int32_t row
+    cdef float bound, score, highest = -INFINITY, least
+    for each in range(num_rows):
+        row = rows[each]
+        bounds[each] = -INFINITY
+        if row >= asked.num_items or (asked.allowed != NULL and not asked.allowed[row]):
+            continue
+        bound = totals[each] + (asked.values[row] if asked.values != NULL else 0.0)
+        # The sums of three numbers depend on their order, by some units of the last place.
+        bounds[each] = bound + asked.reach + <float> 1e-6 * (fabs(bound) + asked.reach + fabs(totals[each]))
+        highest = max(highest, bounds[each])
+    highest -= <float> 0.5 * asked.reach
+    for turn in range(2):  # The answer's last score is high early then, and rules out most of the others.
+        for each in range(num_rows):
+            least = _least(best)
+            if not (bounds[each] > -INFINITY and bounds[each] >= least) or (bounds[each] >= highest) != (turn == 0):
+                continue
+            row = rows[each]
+            num_seen += 1
+            score = asked.values[row] if asked.values != NULL else 0.0
+            if asked.vectors != NULL:
+                score = asked.factor * dot(asked.user, asked.vectors + <Py_ssize_t> row * asked.width, asked.width) + score
+            score += totals[each]
+            if not (score >= least and isfinite(score)):
+                continue
+            for other in range(3):
+                if asked.num_skipped[other] and _is_among(asked.skipped[other], asked.num_skipped[other], row):
+                    break
+            else:
+                _offer(best, score, row)
+    return num_seen
 
 
 cdef int _scan_order(const Asked* asked, Best* best, const int32_t* order, int num_order, bint* is_done) noexcept nogil:
@@ -300,6 +341,8 @@ def best_rows(
     apart_rows,
     apart_scores,
     coarse,
+    related_rows=None,
+    related_totals=None,
 ):
     """Return the items with the highest finite scores, the highest first, and all others that equal the last one.
 
@@ -321,6 +364,9 @@ def best_rows(
         apart_rows: int32 ``[c]``, ascending: rows that have scores of their own.
         apart_scores: float32 ``[c]``, these scores; rows that are masked, excluded or not allowed have none.
         coarse: The vectors as ``quantise`` returned them; None if it was not asked.
+        related_rows: int32 ``[e]``, ascending, from 0: rows that have something added; None for none. Rows that are
+            apart have not.
+        related_totals: float32 ``[e]``, what is added to their scores.
 
     Returns:
         Rows, int32; scores and cosines, float32; whether scores among the first ``count`` are equal; and how many
@@ -336,6 +382,10 @@ def best_rows(
     cdef float* out_cosines
     cdef int32_t* out_rows
     cdef int32_t* sums = NULL
+    cdef float* bounds = NULL
+    cdef const int32_t* related = NULL
+    cdef const float* of_related = NULL
+    cdef int num_related = 0
     cdef int num_order = 0, num_seen = 0, each, num_apart = len(apart_rows), total
     cdef int32_t row
     cdef bint is_done = False, has_equal = False
@@ -362,7 +412,12 @@ def best_rows(
         asked.allowed = bools(allowed)
         if len(allowed) < num_items:
             raise ValueError(f"wanted to know of {num_items} items, got {len(allowed)}")
+    if related_rows is not None:
+        related, of_related, num_related = int32s(related_rows), float32s(related_totals), len(related_rows)
+        if len(related_totals) != num_related or (num_related and related[0] < 0):
+            raise ValueError(f"wanted {num_related} totals of rows from 0, got {len(related_totals)}")
     asked.num_items = num_items
+    asked.skipped[3], asked.num_skipped[3] = NULL, 0
     asked.skipped[0], asked.num_skipped[0] = apart, num_apart
     asked.skipped[1], asked.num_skipped[1] = int32s(excluded), len(excluded)
     asked.skipped[2], asked.num_skipped[2] = int32s(masked), len(masked)
@@ -384,7 +439,13 @@ def best_rows(
             if _is_among(asked.skipped[2], asked.num_skipped[2], row):
                 continue
             _offer(&best, scores_apart[each], row)
-        num_seen = _scan_order(&asked, &best, ordered, num_order, &is_done)
+        if num_related:
+            bounds = <float*> malloc(num_related * sizeof(float))
+            if bounds == NULL:
+                raise MemoryError
+            num_seen = _scan_related(&asked, &best, related, of_related, num_related, bounds)
+            asked.skipped[3], asked.num_skipped[3] = related, num_related
+        num_seen += _scan_order(&asked, &best, ordered, num_order, &is_done)
         if not is_done and top > -INFINITY:
             if coarse is None or asked.vectors == NULL:
                 with nogil:
@@ -423,6 +484,7 @@ def best_rows(
         free(best.equal)
         free(about.user)
         free(sums)
+        free(bounds)
 
 
 def logs_of(cnp.ndarray of_weights, rows, int num_logs):

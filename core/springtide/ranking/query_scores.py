@@ -36,7 +36,8 @@ class QueryScores:
             the boosts of few items, which are apart.
         seen: The items that the user has seen; none if the query leaves all of them out.
         lowered: The items that the user dislikes.
-        apart: int32 ``[m]``, ascending: the rows that are not scored as unseen items are.
+        apart: int32 ``[m]``, ascending: the rows that are not scored as unseen items are; without those of which the
+            history says something, until ``add_related``.
         of_apart: float32 ``[m]``, their scores.
     """
 
@@ -54,8 +55,6 @@ class QueryScores:
             self._totals = boosted(self.at_moment, boosts)
         self.values = self.at_moment.unseen_total if self._totals is None else self._totals.totals
         self.apart, self.of_apart = self._scored_apart(query)
-        if len(related := self.seen.related.rows):
-            self.add_apart(related)
         if boosts is not None and boosts.are_few:
             assert boosts.rows is not None, "they are few"
             self.add_apart(boosts.rows)
@@ -81,6 +80,11 @@ class QueryScores:
             is_apart = self.apart.take(at, mode="clip") == rows
             scores[is_apart] = self.of_apart[at[is_apart]]
         return scores
+
+    def add_related(self) -> None:
+        """Score the rows by themselves of which the user's history says something: whoever reads ``apart`` needs it."""
+        if len(rows := self.seen.related.rows):
+            self.add_apart(rows)
 
     def add_apart(self, rows: Rows) -> None:
         """Score rows by themselves that are not yet; int32 ``[n]``, ascending, each once."""

@@ -155,7 +155,8 @@ class _Weights:
     def greatest(self, items: Int32s, count: int | None) -> tuple[Int32s, Floats, np.float32]:
         """Return the live rows of the items with the greatest sums of weights, ascending, these sums, and the next one.
 
-        Items whose weights are added are left out. The next one is the greatest sum of all others; 0 where there are no more than ``count``.
+        Items whose weights are added are left out. The next one is the greatest sum of all others; 0 where there are no
+        more than ``count``.
 
         Args:
             items: int32, ascending: rows of the items whose weights are added.

@@ -45,6 +45,10 @@ class Table:
         self.of_apart = random.choice([-np.inf, 0.0, 1.0, 6.5], size=len(self.apart)).astype(np.float32)
         self.num_ordered = int(random.choice([0, 1, 30, num_rows]))
         self.is_coarse = bool(random.random() < 0.5)
+        self.related = np.flatnonzero(random.random(num_rows + 3) < random.choice([0.0, 0.1, 0.9])).astype(np.int32)
+        self.of_related = (random.normal(size=len(self.related)) * random.choice([0.1, 3.0])).astype(np.float32)
+        if random.random() < 0.4:
+            self.of_related = np.round(self.of_related)
 
     def full(self) -> np.ndarray:
         """The scores of all items, by the full product; ``-inf`` for those that are none of the answer."""
@@ -52,6 +56,8 @@ class Table:
         if self.user is not None:
             rows = np.arange(self.num_items, dtype=np.int32)
             scores = np.float32(self.factor) * kernels.cosines_of(self.user, self.vectors, rows) + scores
+        is_related = self.related < self.num_items
+        scores[self.related[is_related]] += self.of_related[is_related]
         is_apart = self.apart < self.num_items
         scores[self.apart[is_apart]] = self.of_apart[is_apart]
         scores[~np.isfinite(scores)] = -np.inf
@@ -89,6 +95,8 @@ class Table:
             "apart_rows": self.apart,
             "apart_scores": self.of_apart,
             "coarse": kernels.quantise(self.vectors) if self.is_coarse else None,
+            "related_rows": self.related,
+            "related_totals": self.of_related,
         }
         return kernels.best_rows(*(asked | changes).values())
 
@@ -135,6 +143,7 @@ def test_what_does_not_fit_is_refused() -> None:
         {"num_items": len(table.values) + 1},
         {"allowed": np.ones(0, np.bool_)},
         {"apart_scores": np.zeros(len(table.apart) + 1, np.float32)},
+        {"related_totals": np.zeros(len(table.related) + 1, np.float32)},
     ):
         with pytest.raises(ValueError, match="wanted"):
             table.best(**change)

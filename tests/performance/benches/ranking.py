@@ -58,7 +58,11 @@ def _measure(sizes: Sizes, num_items: int) -> list[Figure]:
     figures = []
     for what, exponents, query in (
         ("seen left out", EXPONENTS, Query(moment, exclude_seen=("*",), with_weights=False)),
-        ("seen left out, and what people had together", TOGETHER, Query(moment, exclude_seen=("*",), with_weights=False)),
+        (
+            "seen left out, and what people had together",
+            TOGETHER,
+            Query(moment, exclude_seen=("*",), with_weights=False),
+        ),
         ("seen left out, all weights", EXPONENTS, Query(moment, exclude_seen=("*",))),
         ("seen too, all weights", EXPONENTS, Query(moment)),
         ("by vectors alone", VECTORS_ALONE, Query(moment, with_weights=False)),
