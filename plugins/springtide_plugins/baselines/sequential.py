@@ -17,13 +17,20 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class _Sequential(Popularity):
     """A network that reads a user's latest items, oldest first, and says what comes next.
 
-    A window of ``length`` items and the one behind each is one example. The loss is a sampled softmax over negatives
-    that a batch shares, half of them by popularity and half evenly, with the correction of their chances (Klenitskiy
-    and Vasilev 2023, "Turning dross into gold loss: is BERT4Rec really better than SASRec?", and Tikhonovich et al.
-    2025, eSASRec, find it the best). Items are read and scored by the same vectors. The history is read at each
-    request, so that an event of a second ago counts, and users that came after the fit are answered like the others.
-    Events of one time have no order: the fit reads them in one of chance, a request in that of the stream. Popularity
-    answers users without any known item.
+    A window of ``length`` items is one example, and an event behind each of its places is a target. The loss is a
+    softmax over negatives that a batch shares, half of them by popularity and half evenly, with the correction of their
+    chances (Klenitskiy and Vasilev 2023, "Turning dross into gold loss: is BERT4Rec really better than SASRec?", and
+    Tikhonovich et al. 2025, eSASRec, find it the best), or gBCE over negatives drawn evenly (Petrov and Macdonald 2023,
+    "gSASRec: Reducing Overconfidence in Sequential Recommendation Trained with Negative Sampling", equation 13).
+
+    The next event of a purchase is mostly one of the same basket. So a target is drawn from the next ``horizon``
+    events of a later time: the dense all action loss of Pancha et al. 2022, PinnerFormer. Tastes and ranges drift, so
+    most windows end with a recent event, and the items' biases start at the logarithm of their popularity by the same
+    weights.
+
+    Items are read and scored by the same vectors. The history is read at each request, so that an event of a second
+    ago counts, and users that came after the fit are answered like the others. Events of one time have no order: the
+    fit reads them in one of chance, a request in that of the stream. Popularity answers users without any known item.
 
     Args:
         width: Width of the item vectors and of the network.
@@ -32,7 +39,11 @@ class _Sequential(Popularity):
         length: Number of latest items that are read.
         steps: Number of batches.
         batch: Windows in a batch.
-        negatives: Negatives that a batch shares.
+        negatives: Negatives that a batch shares; all items where there are no more.
+        loss: Softmax or gBCE.
+        calibration: ``t`` of gBCE: 0 is the plain binary cross-entropy, 1 calls for the probabilities of the softmax.
+        horizon: Number of later events that a target is drawn from; 1 takes the next event, even of the same time.
+        half_life: Share of the events, from the newest back, behind which a window is half as likely.
         learning_rate: Learning rate of Adam; it falls to 0 by a cosine.
         dropout: Share of the numbers that are dropped in training.
         seed: Seed of the initial weights, the batches and the negatives.
@@ -52,10 +63,14 @@ class _Sequential(Popularity):
         layers: PositiveInt = 2,
         heads: PositiveInt = 2,
         length: PositiveInt = 50,
-        steps: PositiveInt = 1_000,
+        steps: PositiveInt = 300,
         batch: PositiveInt = 64,
-        negatives: PositiveInt = 512,
-        learning_rate: PositiveFloat = 1e-3,
+        negatives: PositiveInt = 256,
+        loss: Literal["softmax", "gbce"] = "softmax",
+        calibration: Annotated[float, Field(ge=0, le=1)] = 0.75,
+        horizon: PositiveInt = 100,
+        half_life: PositiveFloat = 0.03,
+        learning_rate: PositiveFloat = 0.01,
         dropout: Share = 0.2,
         seed: NonNegativeInt = 0,
         num_threads: PositiveInt = 1,
@@ -69,6 +84,10 @@ class _Sequential(Popularity):
         self.steps = steps
         self.batch = batch
         self.negatives = negatives
+        self.loss = loss
+        self.calibration = calibration
+        self.horizon = horizon
+        self.half_life = half_life
         self.learning_rate = learning_rate
         self.dropout = dropout
         self.seed = seed
@@ -83,7 +102,7 @@ class _Sequential(Popularity):
 
         self.count_users(interactions, num_users, num_items)
         with torch_threads(self.num_threads):
-            self.weights = fitted_weights(interactions, self.num_users_of, self)
+            self.weights = fitted_weights(interactions, num_items, self)
 
     def scores(
         self, user_rows: npt.NDArray[np.int64], histories: Sequence[History], now_ms: int

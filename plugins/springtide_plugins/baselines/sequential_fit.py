@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from springtide.clock import MS_PER_SECOND
 from springtide.plugins.contracts import Observed
+from springtide_plugins.baselines.sequential_windows import Windows
 
 _NUM_TIME_BINS = 32  # Powers of 2 of the seconds between two events: the last one is 68 years.
 _POPULAR_SHARE = 0.5  # Of the negatives; the others are drawn evenly.
@@ -31,6 +32,10 @@ class Options(Protocol):
     steps: int
     batch: int
     negatives: int
+    loss: Literal["softmax", "gbce"]
+    calibration: float
+    horizon: int
+    half_life: float
     learning_rate: float
     dropout: float
     seed: int
@@ -45,14 +50,14 @@ class _Attention(nn.Module):
         self.heads, self.dropout = options.heads, options.dropout
         self.norm, self.dense_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.queries_keys_values, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.dense = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.dense = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, x: Tensor, allowed: Tensor, ages: Tensor) -> Tensor:
         """Return float32 ``[n, length, width]``; ``allowed``: bool ``[n, 1, length, length]``."""
         n, length, width = x.shape
         parts = self.queries_keys_values(self.norm(x)).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        rate = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=allowed, dropout_p=rate)
+        # Without dropout of its own, which took a sixth of a fit.
+        mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=allowed)
         x = x + F.dropout(self.out(mixed.transpose(1, 2).reshape(n, length, width)), self.dropout, self.training)
         dense: Tensor = F.dropout(self.dense(self.dense_norm(x)), self.dropout, self.training)
         return x + dense
@@ -147,32 +152,25 @@ def logits_of(
     return found
 
 
-def fitted_weights(
-    interactions: Observed, num_users_of: npt.NDArray[np.float32], options: Options
-) -> npt.NDArray[np.float32]:
+def fitted_weights(interactions: Observed, num_items: int, options: Options) -> npt.NDArray[np.float32]:
     """Return all weights, float32 ``[num_weights]``.
 
     Args:
         interactions: Positive interactions, oldest first.
-        num_users_of: float32 ``[num_items]``, number of users of each item: negatives are drawn by it.
+        num_items: Number of items.
         options: Options of the fit.
     """
     generator = torch.Generator().manual_seed(options.seed)
-    num_items = len(num_users_of)
     state = torch.get_rng_state()
     torch.manual_seed(options.seed)  # Modules and dropout draw from the global generator alone.
     try:
         network = _Network(num_items, options)
         nn.init.normal_(network.items.weight, std=_INIT_STD)
+        windows = Windows.of(interactions, options)
+        popular = windows.popularity(num_items)
         with torch.no_grad():
-            network.biases.copy_(torch.from_numpy(np.log1p(num_users_of) - np.log1p(num_users_of).mean()))
-        _learn(
-            network.train(),
-            _Windows(interactions, num_items, options.length, options.seed),
-            num_users_of,
-            options,
-            generator,
-        )
+            network.biases.copy_(torch.from_numpy(np.log1p(popular) - np.log1p(popular).mean()))
+        _learn(network.train(), windows, popular, options, generator)
     finally:
         torch.set_rng_state(state)
     return torch.nn.utils.parameters_to_vector(network.parameters()).detach().numpy()
@@ -180,70 +178,61 @@ def fitted_weights(
 
 def _learn(
     network: _Network,
-    windows: "_Windows",
-    num_users_of: npt.NDArray[np.float32],
+    windows: Windows,
+    popularity: npt.NDArray[np.float32],
     options: Options,
     generator: torch.Generator,
 ) -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=options.learning_rate, fused=True)
-    popular = torch.from_numpy(num_users_of.astype(np.float64))
-    popular = popular / popular.sum()
-    chances = (_POPULAR_SHARE * popular + (1.0 - _POPULAR_SHARE) / len(popular)).float()
+    num_items = network.num_items
+    share = _POPULAR_SHARE if options.loss == "softmax" else 0.0  # gBCE is calibrated for even draws.
+    popular = torch.from_numpy(popularity.astype(np.float64))
+    chances = (share * popular / popular.sum() + (1.0 - share) / num_items).float()
+    is_whole = options.negatives >= num_items
+    if is_whole:
+        negatives, chances = torch.arange(num_items), torch.full((num_items,), 1.0 / num_items)
+    calibration = options.calibration if options.loss == "gbce" else None
     for step in range(options.steps):
         for group in optimizer.param_groups:
             group["lr"] = options.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / options.steps))
-        batch = windows.draw(options.batch, generator)
+        batch = windows.draw(options.batch, num_items, generator)
         if not bool(batch["is_target"].any()):  # Nobody had two items: popularity is all that can be learned.
             return
-        negatives = torch.multinomial(chances, options.negatives, replacement=True, generator=generator)
+        if not is_whole:
+            negatives = torch.multinomial(chances, options.negatives, replacement=True, generator=generator)
         optimizer.zero_grad()
-        loss_of(network, batch, negatives, chances).backward()  # type: ignore[no-untyped-call]  # torch's own
+        loss_of(network, batch, negatives, chances, calibration).backward()  # type: ignore[no-untyped-call]  # torch's own
         nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
         optimizer.step()
 
 
-def loss_of(network: nn.Module, batch: Mapping[str, Tensor], negatives: Tensor, chances: Tensor) -> Tensor:
-    """Return the sampled softmax of what came next at each place, the mean over the places.
+def loss_of(
+    network: nn.Module,
+    batch: Mapping[str, Tensor],
+    negatives: Tensor,
+    chances: Tensor,
+    calibration: float | None = None,
+) -> Tensor:
+    """Return the sampled softmax, or gBCE, of what came later at each place, the mean over the places.
 
     Args:
         network: A network.
         batch: ``items``, ``times_ms`` and ``targets``, int64 ``[n, length]``, and ``is_target``, bool.
-        negatives: int64 ``[m]``, items, drawn with replacement.
+        negatives: int64 ``[m]``, items, drawn with replacement, or all of them once.
         chances: float32 ``[num_items]``, with which they were drawn.
+        calibration: ``t`` of gBCE, from 0 (plain BCE) to 1; None for the softmax.
     """
     assert isinstance(network, _Network), "made here"
     read = network(batch["items"], batch["times_ms"])[batch["is_target"]]  # [num_targets, width]
     targets = batch["targets"][batch["is_target"]]
     vectors = network.items.weight
     of_target = (read * vectors[targets]).sum(1) + network.biases[targets]
-    of_others = read @ vectors[negatives].T + network.biases[negatives] - torch.log(len(negatives) * chances[negatives])
-    of_others = of_others.masked_fill(targets[:, None] == negatives[None, :], -torch.inf)
+    of_others = read @ vectors[negatives].T + network.biases[negatives]
+    is_target = targets[:, None] == negatives[None, :]
+    if calibration is not None:
+        share = min(1.0, len(negatives) / max(1, network.num_items - 1))  # Of the other items that are drawn.
+        power = share * (calibration * (1.0 - 1.0 / share) + 1.0 / share)  # Equation 13 of Petrov and Macdonald 2023.
+        return (F.softplus(of_others).masked_fill(is_target, 0.0).sum(1) + power * F.softplus(-of_target)).mean()
+    of_others = of_others - torch.log(len(negatives) * chances[negatives])
+    of_others = of_others.masked_fill(is_target, -torch.inf)
     return F.cross_entropy(torch.cat([of_target[:, None], of_others], 1), torch.zeros_like(targets))
-
-
-class _Windows:
-    """Draws windows of users' sequences, a user as often as they have events."""
-
-    def __init__(self, interactions: Observed, num_items: int, length: int, seed: int) -> None:
-        # User by user, oldest first. Events of one time have no order: that of a file, such as by id, would be learned.
-        chance = np.random.default_rng(seed).random(len(interactions))
-        order = np.lexsort((chance, interactions.timestamps_ms, interactions.user_rows))
-        self._users = interactions.user_rows[order]
-        self._items = torch.from_numpy(interactions.item_rows[order].astype(np.int64))
-        self._times_ms = torch.from_numpy(interactions.timestamps_ms[order].astype(np.int64))
-        starts = np.flatnonzero(np.diff(self._users, prepend=-1))
-        self._first = torch.from_numpy(np.repeat(starts, np.diff(starts, append=len(order))))  # Of each event's user.
-        self._num_items, self._length = num_items, length
-
-    def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return ``count`` windows that end with an event drawn evenly; see ``loss_of``."""
-        last = torch.randint(len(self._items), (count,), generator=generator)
-        at = last[:, None] + torch.arange(-self._length, 1)  # [count, length + 1]
-        is_there = at >= self._first[last][:, None]
-        items = torch.where(is_there, self._items[at.clamp_min(0)], self._num_items)
-        return {
-            "items": items[:, :-1],
-            "times_ms": torch.where(is_there, self._times_ms[at.clamp_min(0)], 0)[:, :-1],
-            "targets": items[:, 1:],
-            "is_target": is_there[:, :-1] & is_there[:, 1:],
-        }
