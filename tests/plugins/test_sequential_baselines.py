@@ -156,7 +156,7 @@ def test_targets_are_drawn_from_the_next_events_of_a_later_time():
         for user in (0, 1)
         for item in range(3)
     ]
-    batch = drawn_from(baskets, horizon=4)
+    batch = drawn_from(baskets, horizon=4, half_life=10.0)
     read, targets = batch["items"][batch["is_target"]].numpy(), batch["targets"][batch["is_target"]].numpy()
     assert (read // 10 == targets // 10).all()  # Of the same user.
     places = np.stack([read % 10, targets % 10])
