@@ -13,7 +13,17 @@ from springtide_plugins.baselines.sequential_windows import Windows
 
 PLUGINS = load_plugins()
 NAMES = ["sasrec", "gru4rec", "hstu"]
-QUICK = {"width": 16, "layers": 1, "heads": 2, "length": 8, "steps": 200, "batch": 32, "negatives": 16, "horizon": 1}
+QUICK = {
+    "width": 16,
+    "layers": 1,
+    "heads": 2,
+    "length": 8,
+    "steps": 200,
+    "batch": 32,
+    "negatives": 16,
+    "horizon": 1,
+    "passes": 1e9,
+}
 NUM_ITEMS = 9
 # Whatever came before: 0 is followed by 1, 1 by 2, 3 by 4, 4 by 5, and so on, within three items.
 CYCLES = [

@@ -37,7 +37,9 @@ class _Sequential(Popularity):
         layers: Number of layers.
         heads: Number of heads of attention; it divides ``width``.
         length: Number of latest items that are read.
-        steps: Number of batches.
+        steps: Number of batches, at most.
+        passes: How often the windows are drawn, at most, each counted by its weight: with more of them a small set is
+            learned by heart.
         batch: Windows in a batch.
         negatives: Negatives that a batch shares; all items where there are no more.
         loss: Softmax or gBCE.
@@ -63,7 +65,8 @@ class _Sequential(Popularity):
         layers: PositiveInt = 2,
         heads: PositiveInt = 2,
         length: PositiveInt = 50,
-        steps: PositiveInt = 600,
+        steps: PositiveInt = 400,
+        passes: PositiveFloat = 4.0,
         batch: PositiveInt = 64,
         negatives: PositiveInt = 256,
         loss: Literal["softmax", "gbce"] = "softmax",
@@ -82,6 +85,7 @@ class _Sequential(Popularity):
         self.heads = heads
         self.length = length
         self.steps = steps
+        self.passes = passes
         self.batch = batch
         self.negatives = negatives
         self.loss = loss

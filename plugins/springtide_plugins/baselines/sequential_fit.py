@@ -30,6 +30,7 @@ class Options(Protocol):
     heads: int
     length: int
     steps: int
+    passes: float
     batch: int
     negatives: int
     loss: Literal["softmax", "gbce"]
@@ -192,9 +193,10 @@ def _learn(
     if is_whole:
         negatives, chances = torch.arange(num_items), torch.full((num_items,), 1.0 / num_items)
     calibration = options.calibration if options.loss == "gbce" else None
-    for step in range(options.steps):
+    num_steps = min(options.steps, math.ceil(options.passes * windows.count() / options.batch))
+    for step in range(num_steps):
         for group in optimizer.param_groups:
-            group["lr"] = options.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / options.steps))
+            group["lr"] = options.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / num_steps))
         batch = windows.draw(options.batch, num_items, generator)
         if not bool(batch["is_target"].any()):  # Nobody had two items: popularity is all that can be learned.
             return

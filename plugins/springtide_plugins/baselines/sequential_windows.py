@@ -77,6 +77,10 @@ class Windows:
             options.horizon,
         )
 
+    def count(self) -> float:
+        """Return the number of windows, each counted by its weight."""
+        return float(self.until[-1])
+
     def popularity(self, num_items: int) -> npt.NDArray[np.float32]:
         """Return the sum of the weights of each item's events, float32 ``[num_items]``."""
         return np.bincount(self.items.numpy(), self.weights, num_items).astype(np.float32)
