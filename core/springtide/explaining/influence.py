@@ -211,7 +211,8 @@ def sides_of(scorer: Scorer, query: BoundQuery, row: int) -> tuple["Side", ...]:
     if model_row >= 0:
         item_level = table.model.items.levels[0, model_row : model_row + 1]
     of_user = scorer.serving.users.neighbourhood(scorer.view, table, query)
-    return Side("item", scorer, table, item_level, of_item), Side("user", scorer, table, *of_user)
+    is_known = table.model.users.rows.of_id(scorer.view.nodes(USER), query.user_id, query.user_row) >= 0
+    return Side("item", scorer, table, item_level, of_item), Side("user", scorer, table, *of_user, is_known=is_known)
 
 
 class Side:
@@ -223,6 +224,7 @@ class Side:
         table: The model's items.
         level_0: float32 ``[1, d]``, level 0 of the user or item.
         neighbourhood: The neighbours.
+        is_known: Whether level 0 has what the training learned of this very user.
 
     Attributes:
         side: As above.
@@ -238,8 +240,11 @@ class Side:
         table: ItemTable,
         level_0: Array,
         neighbourhood: Neighbourhood,
+        *,
+        is_known: bool = True,
     ) -> None:
         self.side = side
+        self._is_known = is_known
         self.neighbourhood = neighbourhood
         self._scorer = scorer
         self._model = table.model
@@ -251,6 +256,8 @@ class Side:
         neighbourhood = self.neighbourhood
         if without is not None:
             neighbourhood = neighbourhood.where(np.arange(len(neighbourhood.target)) != without)
+        if self.side == "user":
+            return self._model.user_vector(self.level_0, neighbourhood, is_known=self._is_known)
         vector: Array = self._model.fold_in(self.node_type, self.level_0, neighbourhood).vectors[0]
         return vector
 

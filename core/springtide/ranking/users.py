@@ -48,7 +48,7 @@ class LiveUser:
             the user, or there is no model.
         personalization: Where the vector comes from.
         dislikes: The user's negative interactions that later positive ones have not taken back.
-        liking: The vector before it was moved away, a unit vector; None if there was none.
+        liking: The vector before it was moved away; None if there was none.
     """
 
     history: History
@@ -312,7 +312,7 @@ class Users:
         history: History,
         gathered: _Gathered | None,
     ) -> tuple[Array | None, Personalization]:
-        """Return the user's unit vector by what they like, and where it comes from; None if nothing is known.
+        """Return the user's vector by what they like, and where it comes from; None if nothing is known.
 
         Given what was gathered, without removed items, the vector is folded in even if the user is as they were in the
         training.
@@ -331,10 +331,10 @@ class Users:
         if not len(neighbourhood.target) and not level_0.any():
             return None, "context_only"
         try:
-            folded = model.fold_in(USER, level_0, neighbourhood)
+            vector = model.user_vector(level_0, neighbourhood, is_known=model_row >= 0)
         except BypassedError:  # An encoder that others wrote: the training's vector, or none, takes its place.
             return (None, "context_only") if model_row < 0 else _known(side.vectors[model_row], "learned")
-        return _known(folded.vectors[0], "learned" if model_row >= 0 else "folded_in")
+        return _known(vector, "learned" if model_row >= 0 else "folded_in")
 
     def _gather(self, view: GraphView, table: ItemTable, query: BoundQuery, removed: Rows = _NO_ROWS) -> _Gathered:
         """Return the neighbours that a user is folded in from, without removed items, and their level 0."""
