@@ -80,9 +80,7 @@ class TGAT(Encoder):
         self.code_keys = nn.ModuleList(dense(width_of_code, width, has_bias=False) for _ in depths)
         self.code_values = nn.ModuleList(dense(width_of_code, width, has_bias=False) for _ in depths)
         self.of_self = nn.ModuleList(dense(width, width) for _ in depths)
-        for (
-            each
-        ) in self.code_values:  # Learning begins with the nodes alone: a code is longer than a level is at first.
+        for each in self.code_values:  # Learning begins with the nodes alone: codes are longer than first levels.
             nn.init.zeros_(each.get_parameter("weight"))
         self._codes_of: WeakKeyDictionary[Edges, Tensor] = WeakKeyDictionary()
 
