@@ -175,7 +175,8 @@ def fits_settings(artifact: ModelArtifact, settings: Settings) -> bool:
     before, now = artifact.manifest.settings, settings.model_dump(mode="json")
     keys = ("width", "num_layers", "encoder", "aggregator")
     return all(before.get("model", {}).get(key) == now["model"][key] for key in keys) and (
-        before.get("graph", {}).get("item_type") == now["graph"]["item_type"]
+        before.get("model", {}).get("texts", "none") == now["model"]["texts"]  # Models of earlier releases read none.
+        and before.get("graph", {}).get("item_type") == now["graph"]["item_type"]
         and _labels_of(before["model"].get("tasks", {})) == _labels_of(now["model"]["tasks"])
     )
 
@@ -233,5 +234,5 @@ def _schema_to_manifest(nodes: Nodes) -> dict[str, Any]:
         name: {"names": list(scale.names), "mean": scale.mean.tolist(), "deviation": scale.deviation.tolist()}
         for name, scale in nodes.scales.items()
     }
-    vectors = {name: scale.to_manifest() for name, scale in nodes.vectors.items() if scale.names}
+    vectors = {name: scale.to_manifest() for name, scale in nodes.vectors.items() if scale.means}
     return {**schema_to_manifest(nodes.schema), "numbers": numbers, **({"vectors": vectors} if vectors else {})}

@@ -54,6 +54,7 @@ class Nodes:
         labels: Sequence[tuple[str, str]] = (),
         known: ModelSchema | None = None,
         without: Collection[EdgeType] = (),
+        reads_texts: bool = False,
     ) -> "Nodes":
         """List the nodes of a view.
 
@@ -64,6 +65,7 @@ class Nodes:
             labels: (node type, attribute) of attributes that are predicted: these are no inputs.
             known: Schema of the model that is fine-tuned: types and relations that it lacks are left out.
             without: Edge types that pass no messages.
+            reads_texts: Whether text attributes are inputs, too.
         """
         linked = tuple(dict.fromkeys((USER, item_type)))
         base = linked
@@ -82,7 +84,7 @@ class Nodes:
             for name in base
         }
         vectors = {
-            name: VectorScale.of(view.nodes(name), counts[name], hidden[name])
+            name: VectorScale.of(view.nodes(name), counts[name], hidden[name], reads_texts=reads_texts)
             if known is None
             else known.vectors.get(name, VectorScale())
             for name in base

@@ -127,6 +127,7 @@ def train(
         labels=[label for task in tasks.values() for label in task.labels],
         known=None if base is None else known_nodes(base),
         without=[state.rules.edge_type(relation) for relation in state.rules.shown_relations],
+        reads_texts=settings.model.texts == "hashed",
     )
     encoder = make_encoder(settings.model, nodes.schema, plugins)
     network = Network(Inputs(nodes, settings.model.width, settings.model.id_dropout), encoder).to(rates.device)

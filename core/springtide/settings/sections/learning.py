@@ -44,6 +44,10 @@ class ModelSettings(Section):
     """Negative sampler: how items are drawn that stand for those a user did not choose."""
     tasks: Table[TaskSettings] = {}
     """Tasks learned beside link prediction, each a table under a key of your choice, such as `[model.tasks.genre]`."""
+    texts: Literal["none", "hashed"] = "none"
+    """Whether models read text attributes, such as titles. `hashed` makes one vector of a node's texts, of the hashes
+    of their words and parts of words, so that an item that nobody has had yet is placed beside those whose texts are
+    like its own. To use a sentence model, send its vectors as attributes instead (`nodeUpsert.vectors`)."""
     id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of nodes whose id embedding is left out of a training step. Raise it (0.1 to 0.3) where many users or items
     are new when they are served, so that attributes and neighbours are learned to stand in for the embedding."""
