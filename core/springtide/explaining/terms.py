@@ -140,11 +140,11 @@ def _by_model(
         terms += (FactorTerm(DISLIKE, Factor(DISLIKE), lowered_by, 1.0),)
     reasons_of = terms
     terms += steered_terms(bound, row)
-    is_liked = user.liking is not None
-    # An item that is nearer than most, but not near, suits nobody.
-    cosine_gain = exponents.cosine * min(cosine, cosine - mean)
+    is_liked = user.liking is not None and not user.is_mean
+    before = float(serving.table.vectors[row] @ user.liking) if serving.table and user.liking is not None else 0.0
+    # An item that is nearer than most, but not near, suits nobody; what suits the mean user says nothing of this one.
+    cosine_gain = exponents.cosine * (cosine - before if user.is_mean else min(cosine, cosine - mean))
     reasons = sentence_of(reasons_of, cosine_gain, habit, is_liked=is_liked, words=words)
-    before = float(serving.table.vectors[row] @ user.liking) if serving.table and is_liked else 0.0
     doubts = doubt_of(lowered_by, exponents.cosine * (cosine - before), words)
     return Explanation(
         item_id=item_id,

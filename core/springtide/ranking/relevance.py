@@ -15,7 +15,7 @@ Mask = npt.NDArray[np.bool_]
 def wants_near(table: ItemTable | None, user: LiveUser, query: BoundQuery) -> bool:
     """Return whether a query leaves out items for their cosine: not if nothing is known of the user, or no model is."""
     steering = query.steering
-    has_cosines = table is not None and user.vector is not None
+    has_cosines = table is not None and user.vector is not None and user.is_person
     return steering is not None and steering.min_relevance is not None and has_cosines
 
 

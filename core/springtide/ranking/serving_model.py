@@ -29,12 +29,10 @@ from springtide.settings.model import ModelSettings
 
 Array = npt.NDArray[np.float32]
 
-_SHARE = np.float32(
-    0.4
-)  # Least squares to vectors of trainings, on two sets: .38 to .43 for what is known, .26 to .46 for the mean.
-_HALF_EVENTS = (
-    1.5  # Neighbours at which the events alone count half of their share; least squares: .12 at 1, .41 at 20.
-)
+# Least squares to vectors of trainings, on two sets: .38 to .43 for what is known, .26 to .46 for the mean.
+_SHARE = np.float32(0.4)
+# Events at which what they say counts half; least squares give the events alone .12 at 1, .41 at 20.
+_HALF_EVENTS = 1.5
 _MEAN_USERS = 50_000  # Of more, as many are enough for the mean: a swap then reads few pages.
 
 
@@ -151,8 +149,10 @@ class ServingModel:
         time_sums: int64 ``[num_users]``, sum of the times of each user's interactions at training; None in a model of
             an older version.
         fitted: What context weights have learned in the training, by name.
-        mean_user: float32 ``[d]``, the mean of the users' vectors, as far as it stands for a newcomer; None where the
-            training left out ids (``model.id_dropout``), so that attributes and neighbours have learned to do alone.
+        mean_user: float32 ``[d]``, the mean of the users' vectors, for users of whom nothing is known; None where no
+            user has one.
+        leaves_out_ids: Whether the training left out ids (``model.id_dropout``), so that attributes and neighbours have
+            learned to do alone.
     """
 
     version: str
@@ -168,6 +168,7 @@ class ServingModel:
     time_sums: npt.NDArray[np.int64] | None = None
     fitted: Fitted = field(default_factory=dict)
     mean_user: Array | None = None
+    leaves_out_ids: bool = False
 
     @property
     def parts_with_torch(self) -> Sequence[str]:
@@ -224,7 +225,8 @@ class ServingModel:
             newest_ms,
             time_sums,
             fitted_in(arrays),
-            None if model.id_dropout else _mean_of(sides[USER].vectors),
+            _mean_of(sides[USER].vectors),
+            model.id_dropout > 0,
         )
 
     def is_as_trained(self, model_row: int, history: History) -> bool:
@@ -294,8 +296,9 @@ class ServingModel:
 
         A user whom the training did not know lacks the embedding of an id, beside which those of attributes were
         learned: attributes outweigh a few events, and what all users have in common may be missing. So the vector is
-        the best linear guess of the one that a training would give: shares of what attributes and events say, what
-        events alone say (the more, the more they are), and the mean user, as in credibility theory (Bühlmann 1967).
+        a guess of the one that a training would give: shares of what attributes and events say, what events alone say
+        (the more, the more they are), and the mean user. With few events it lies nearer to the mean user, by the
+        credibility ``n / (n + k)`` of ``n`` events (Bühlmann 1967).
 
         Args:
             level_0: float32 ``[1, d]``, the user's inputs.
@@ -304,22 +307,26 @@ class ServingModel:
         """
         vector: Array = self.fold_in(USER, level_0, neighbourhood).vectors[0]
         num_events = int((neighbourhood.source_kind == self.schema.node_types.index(self.item_type)).sum())
-        if is_known or self.mean_user is None or not num_events:
+        if is_known or self.mean_user is None or self.leaves_out_ids or not num_events:
             return vector
         by_events = vector
         if level_0.any():
             by_events = self.fold_in(USER, np.zeros_like(level_0), neighbourhood).vectors[0]
         credibility = np.float32(num_events / (num_events + _HALF_EVENTS))
         guess: Array = _SHARE * (vector + credibility * by_events + self.mean_user)
+        guess = credibility * guess + (1 - credibility) * self.mean_user
         return guess / max(np.float32(1.0), np.linalg.norm(guess))
 
 
-def _mean_of(vectors: Array) -> Array:
-    """Return the mean of vectors, float32 ``[d]``; those of length 0 and numbers that are not finite do not count."""
+def _mean_of(vectors: Array) -> Array | None:
+    """Return the mean of vectors, float32 ``[d]``; those of length 0 and numbers that are not finite do not count.
+
+    None if it would be 0, or there are none.
+    """
     some = vectors[:: 1 + len(vectors) // _MEAN_USERS]
     some = some[some.any(axis=1) & np.isfinite(some).all(axis=1)]
     mean: Array = (some.sum(axis=0, dtype=np.float64) / max(1, len(some))).astype(np.float32)
-    return mean
+    return mean if mean.any() else None
 
 
 def _normalized(vectors: Array) -> Array:

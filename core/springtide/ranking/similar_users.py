@@ -64,8 +64,8 @@ class SimilarUsers:
         if bound.user_row < 0:
             raise InvalidRequestError("user", f"no user with the id {query.user_id!r}")
         passing = _passing(scorer, query, bound.user_row)
-        vector = scorer.serving.users.find(view, table, bound).vector
-        if vector is None:
+        user = scorer.serving.users.find(view, table, bound)
+        if (vector := user.vector) is None or not user.is_person:
             return []
         cosines = self._cosines(scorer, table.model, vector / np.linalg.norm(vector))
         if passing is not None:

@@ -44,11 +44,11 @@ class LiveUser:
 
     Attributes:
         history: The user's positive interactions, recent items of the request included.
-        vector: float32 ``[d]``, no longer than 1, moved away from what the user dislikes; None if nothing is known of
-            the user, or there is no model.
+        vector: float32 ``[d]``, no longer than 1, moved away from what the user dislikes; None if there is no model.
         personalization: Where the vector comes from.
         dislikes: The user's negative interactions that later positive ones have not taken back.
         liking: The vector before it was moved away; None if there was none.
+        is_mean: Whether ``liking`` is the mean user's: nothing is known of what this user likes.
     """
 
     history: History
@@ -56,6 +56,12 @@ class LiveUser:
     personalization: Personalization
     dislikes: History = NO_HISTORY
     liking: Array | None = None
+    is_mean: bool = False
+
+    @property
+    def is_person(self) -> bool:
+        """Whether anything is known of the user, so that the vector is their own."""
+        return self.personalization in ("learned", "folded_in")
 
 
 @dataclass(slots=True)
@@ -217,7 +223,7 @@ class Users:
         return level_0, gathered
 
     def vectors(self) -> tuple[list[str], npt.NDArray[np.int32], Array]:
-        """Return the ids of the cached users who have a vector, their rows int32 ``[n]``, and it, float32 ``[n, d]``.
+        """Return the ids of the cached users who have a vector of their own, their rows, and it, float32 ``[n, d]``.
 
         Whoever has had an event since was not asked for since.
         """
@@ -225,7 +231,7 @@ class Users:
             found = [
                 (cached.user_id, row, cached.user.vector)
                 for row, cached in self._cached_users.items()
-                if cached.user.vector is not None
+                if cached.user.vector is not None and cached.user.is_person
             ]
         ids, rows, vectors = zip(*found, strict=True) if found else ((), (), ())
         return list(ids), np.array(rows, np.int32), np.array(vectors, np.float32)
@@ -294,15 +300,20 @@ class Users:
         history = _joined([_touched(recent_rows, now_ms), *liked] if len(recent_rows) else liked)
         dislikes = standing(disliked_ones, liked)
         vector, personalization = self._liking(view, table, query, history, gathered)
+        is_mean = vector is None
+        if vector is None and table is not None:
+            # Exponents are learned beside vectors that hold what all users like: without one, popularity would count
+            # for less than it should.
+            vector = table.model.mean_user
         if table is None or not len(dislikes.item_rows):
-            return LiveUser(history, vector, personalization, dislikes, vector)
+            return LiveUser(history, vector, personalization, dislikes, vector, is_mean)
         newest_ms = view.newest_ms if view.newest_ms is not None else now_ms
         known = dislikes.where(table.has_rows(view, dislikes.item_rows))
         disliked = direction(known, table.vectors, newest_ms)
         if disliked is None:
-            return LiveUser(history, vector, personalization, dislikes, vector)
+            return LiveUser(history, vector, personalization, dislikes, vector, is_mean)
         moved = moved_away(vector, disliked, self._dislike_exponents.like)
-        return LiveUser(history, moved, "folded_in" if vector is None else personalization, dislikes, vector)
+        return LiveUser(history, moved, "folded_in" if is_mean else personalization, dislikes, vector, is_mean)
 
     def _liking(
         self,

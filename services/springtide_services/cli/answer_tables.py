@@ -15,7 +15,7 @@ from springtide_services.terminal import console
 _PERSONALIZATIONS = {
     pb.PERSONALIZATION_LEARNED: "from what the model learned of the user",
     pb.PERSONALIZATION_FOLDED_IN: "folded in live: the model has not seen this user",
-    pb.PERSONALIZATION_CONTEXT_ONLY: "nothing is known of this user: ranked by the context alone",
+    pb.PERSONALIZATION_CONTEXT_ONLY: "nothing is known of this user: ranked by the context and the mean user",
     pb.PERSONALIZATION_FALLBACK: "no model yet: ranked by the fallback",
 }
 _SHOWN_NUMBERS = 4  # Of a vector.

@@ -215,7 +215,8 @@ def test_dislike_of_an_item_without_a_vector_says_nothing_of_others() -> None:
     ranker.refresh()
     [ranking] = ranker.recommend([Query(NOW, "stranger", count=SIZE + 1)])
     assert ranking.personalization == "context_only"
-    assert all(item.cosine == 0 for item in ranking.items)
+    strangers = {item_id: item.cosine for item_id, item in ask(ranker, "another").items()}
+    assert {item.item_id: item.cosine for item in ranking.items} == {"new": 0.0, **strangers}
     assert ranking.items[-1].item_id == "new"
 
 

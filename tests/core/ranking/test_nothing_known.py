@@ -68,11 +68,27 @@ def test_nothing_speaks_for_an_item_of_which_nothing_is_known(ranker: Ranker, it
 
 
 @pytest.mark.parametrize("user_id", ["early", "late", "nobody", ""])
-def test_a_user_of_whom_nothing_is_known_is_no_person(ranker: Ranker, user_id: str) -> None:
+def test_a_user_of_whom_nothing_is_known_is_the_mean_user(ranker: Ranker, user_id: str) -> None:
     [ranking] = ranker.recommend([Query(NOW, user_id, allow_items=("i0", "i1", "late"))])
     assert ranking.personalization == "context_only"
-    assert {item.cosine for item in ranking.items} == {0.0}
+    table = ranker.scorer().serving.table
+    mean = table.model.users.vectors
+    mean = mean[mean.any(1)].mean(0)
+    wanted = [float(table.vectors[ranker.scorer().items.ids.row(item.item_id)] @ mean) for item in ranking.items]
+    assert [item.cosine for item in ranking.items] == pytest.approx(wanted, abs=1e-6)
     assert len(ranking.items) == 3, "what is asked for by name is ranked"
+
+
+@pytest.mark.parametrize("user_id", ["nobody", ""])
+def test_what_suits_the_mean_user_is_no_reason_for_one(ranker: Ranker, user_id: str) -> None:
+    for row in range(SIZE):
+        assert "suits" not in explain(ranker.scorer(), Query(NOW, user_id), f"i{row}").sentence
+
+
+def test_a_user_of_whom_nothing_is_known_is_like_no_other(ranker: Ranker) -> None:
+    assert ranker.lists.similar_users(Query(NOW, "early"))[0] == []
+    ranker.recommend([Query(NOW, "early")])  # From here on it is among the users that are kept.
+    assert "early" not in {user_id for user_id, _ in ranker.lists.similar_users(Query(NOW, "u0", count=SIZE))[0]}
 
 
 def test_a_user_who_has_only_what_nobody_knows_is_no_person(ranker: Ranker) -> None:

@@ -251,10 +251,12 @@ def test_known_user_is_answered_by_the_learned_vector(ranker):
     assert (ranking.personalization, ranking.model_version) == ("learned", "000001")
 
 
-def test_unknown_user_is_answered_by_context_only(ranker):
+def test_unknown_user_is_answered_by_context_and_the_mean_user(ranker):
     ranking = ask(ranker, user_id="nobody")
     assert ranking.personalization == "context_only"
-    assert {item.cosine for item in ranking.items} == {0.0}
+    table = ranker.scorer().serving.table
+    wanted = [float(table.vectors[int(item.item_id[1:])] @ table.model.mean_user) for item in ranking.items]
+    assert [item.cosine for item in ranking.items] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_user_who_came_after_the_training_is_folded_in(ranker, state):

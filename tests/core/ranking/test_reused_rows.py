@@ -98,7 +98,7 @@ def test_new_user_in_an_old_row_gets_nothing_of_the_old_one(state, artifact):
     stranger, forgotten = scored.users
     assert stranger.history.item_rows.tolist() == [5]
     assert float(stranger.vector @ old.vector) < 0.9
-    assert (len(forgotten.history.item_rows), forgotten.vector) == (0, None)
+    assert (len(forgotten.history.item_rows), forgotten.is_person) == (0, False)
     users = ranker.scorer().serving.users
     assert len(users) == 1
     give_row_away(state, "user", "stranger", EventBatch(interactions_of([("other", "i5", LATER_MS + 9)])), after_ms=5)
