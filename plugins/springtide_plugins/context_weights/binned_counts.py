@@ -10,7 +10,7 @@ import numpy.typing as npt
 from springtide_plugins.context_weights import cell_kernels, cell_state_kernels, count_kernels
 from springtide_plugins.context_weights.cell_pages import SparseCells
 from springtide_plugins.context_weights.counts import Floats, part_of_state, refuse_row
-from springtide_plugins.context_weights.epochs import KEPT, Epochs, newest_of
+from springtide_plugins.context_weights.epochs import KEPT, Epochs, grown, newest_of
 from springtide_plugins.context_weights.kept_sums import KeptSums
 
 Int64s = npt.NDArray[np.int64]
@@ -288,7 +288,7 @@ class BinnedCounts:
         if counts.shape[1] == 0:
             return np.zeros((0, len(counts), 0), np.int32), [0, 0]
         epoch = self._epochs.of_time(newest_ms)
-        at_newest = counts.astype(np.float64) * 2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms)
+        at_newest = counts.astype(np.float64) * grown((landmark_ms - newest_ms) / self.half_life_ms)
         quanta = np.rint(at_newest / self._epochs.factor(epoch, newest_ms))
         return np.minimum(quanta, 2**31 - 1).astype(np.int32)[None], [newest_ms, 1, epoch]
 

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat
 
 from springtide.plugins.contracts import ItemGroups
 from springtide_plugins.context_weights import count_kernels, lift_kernels
-from springtide_plugins.context_weights.epochs import KEPT, Epochs, newest_of
+from springtide_plugins.context_weights.epochs import KEPT, Epochs, grown, newest_of
 
 Floats = npt.NDArray[np.float64]
 Int32s = npt.NDArray[np.int32]
@@ -205,7 +205,7 @@ class DecayedCounts:
         if not has_any:
             self._continue({}, None)
             return
-        at_newest = counts * 2.0 ** ((landmark_ms - newest_ms) / self.half_life_ms)
+        at_newest = counts * grown((landmark_ms - newest_ms) / self.half_life_ms)
         epoch = self._epochs.of_time(newest_ms)
         self._continue({epoch: _of_floats(np.rint(at_newest / self._epochs.factor(epoch, newest_ms)))}, newest_ms)
 

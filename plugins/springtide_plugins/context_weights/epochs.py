@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 KEPT = 3  # Epochs kept, the newest included. What is older counts as 0: it has decayed for two whole epochs at least.
+_MOST_HALF_LIVES = 512.0  # Sums of such weights are finite too.
 _FEW = 32  # Times up to which Python finds the newest sooner than NumPy; a live stream has one at a time.
 _ORIGIN_MS = 1_262_304_000_000  # 2010-01-01: epochs of 24 years (those of a calendar) begin in 1986, 2010 and 2034.
 
@@ -21,6 +22,14 @@ def newest_of(timestamps_ms: npt.NDArray[np.int64]) -> int | None:
     if len(timestamps_ms) <= _FEW:
         return max(timestamps_ms.tolist(), default=None)
     return int(timestamps_ms.max())
+
+
+def grown(half_lives: float) -> float:
+    """Return what a weight of 1 has grown to after some half-lives, or, below 0, has decayed to.
+
+    It stays finite: the times of a damaged state may be any.
+    """
+    return math.pow(2.0, min(half_lives, _MOST_HALF_LIVES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +77,4 @@ class Epochs:
         if self.is_single:
             return 1.0 / self.quanta
         start_ms = _ORIGIN_MS + epoch * self.length_ms
-        return float(2.0 ** ((start_ms - now_ms) / self.half_life_ms)) / self.quanta
+        return grown((start_ms - now_ms) / self.half_life_ms) / self.quanta

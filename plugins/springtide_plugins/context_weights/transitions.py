@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat
 
 from springtide.clock import MS_PER_DAY
 from springtide.plugins.contracts import ContextWeight, Factor, History, Moment, Observed, RelatedItems
+from springtide_plugins.context_weights.epochs import grown
 from springtide_plugins.context_weights.transition_tables import Transitions as Table
 
 _AT_ONCE = 1_024  # Events for which readers wait: about a millisecond and a half.
@@ -110,7 +111,7 @@ class Transitions(ContextWeight):
         if not latest:
             return None
         shares = self._shares[: len(latest)] / self._shares[: len(latest)].sum()
-        scale = 2.0 ** ((self._landmark - self._newest) / self._half_life)
+        scale = grown((self._landmark - self._newest) / self._half_life)
         rows, lifts = self._table.lifts(np.array(latest, np.int32), shares, scale, self._prior)
         order = np.flatnonzero(lifts > _NEUTRAL)
         if not len(order):

@@ -258,11 +258,11 @@ def test_ctrl_c_during_the_judging_changes_nothing(
 def test_search_continues_and_repeats_nothing(
     tune: Tune, trained: list[Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    in_one_go = tune(num_trials=4, trials_path=tmp_path / "one.jsonl")
+    in_one_go = tune(num_trials=4, trials_path=tmp_path / "one.jsonl", num_judge_seeds=0)
     trained.clear()
 
-    tune(num_trials=2)
-    in_two = tune(num_trials=4)
+    tune(num_trials=2, num_judge_seeds=0)
+    in_two = tune(num_trials=4, num_judge_seeds=0)
 
     assert len(trained) == 4
     assert values_of(in_two) == values_of(in_one_go)
