@@ -11,7 +11,6 @@ from springtide_services.evaluation.cells import Cell, cells_of
 from springtide_services.evaluation.report import Figures, Report
 
 _MISSING = "–"
-_LIVE_FROM = 0.5
 
 
 def side_by_side(reports: Sequence[Report]) -> str:
@@ -79,6 +78,17 @@ def _lost_levels(report: Report, dataset: str, segment: str, heading: str, level
             yield f"- {heading} {level}: {model} is not ahead of {best}: {words}"
 
 
+def knows_last_second(shares: Sequence[float]) -> str:
+    """Return in words whether a model looks at an event of a second ago.
+
+    One that does not answers every user as before. One that does need not change the top of a user with firm habits.
+
+    Args:
+        shares: For each data set, the share of users whose answer changed; none if it was not measured.
+    """
+    return _MISSING if not shares else "yes" if max(shares) > 0 else "no"
+
+
 def costs(reports: Sequence[Report]) -> str:
     """Return Markdown: fit seconds, answers a second, and whether an event of a second ago changes the answer."""
     first = reports[0]
@@ -95,10 +105,10 @@ def costs(reports: Sequence[Report]) -> str:
             rate = next((rate for each in known if (rate := each.answers_per_second(dataset, model)) is not None), None)
             shares += [share for each in known if (share := each.live_share(dataset, model)) is not None]
             cells += [_MISSING if fit is None else f"{fit:.0f} s", _MISSING if rate is None else f"{rate:,.0f}"]
-        rows.append([*cells, _MISSING if not shares else "yes" if min(shares) >= _LIVE_FROM else "no"])
+        rows.append([*cells, knows_last_second(shares)])
     note = (
         f"Fit: mean wall seconds of the {first.split} split. Answers a second: rankings of new items by one thread, 64 "
-        "users at once. Last column: whether the top 20 of most users changed with an event of a moment ago, measured."
+        "users at once. Last column: whether the top 20 of any user changed with an event of a moment ago, measured."
     )
     return "\n".join([*_table([*headings, "knows an event of a second ago"], rows), "", note])
 

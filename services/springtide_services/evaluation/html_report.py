@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from springtide.evaluation.data import title_of
 from springtide.evaluation.measures.mean_metrics import ALL, NEW
 from springtide.evaluation.splits import COLD_START
-from springtide_services.evaluation.cell_tables import difference, with_interval
+from springtide_services.evaluation.cell_tables import difference, knows_last_second, with_interval
 from springtide_services.evaluation.cells import cells_of
 from springtide_services.evaluation.plots import figures_of
 from springtide_services.evaluation.report import Report
@@ -81,7 +81,7 @@ def _figures_table(report: Report, dataset: str) -> Iterator[str]:
         costs = [
             "–" if fit is None else f"{fit:.0f} s",
             "–" if rate is None else f"{rate:,.0f}",
-            "–" if live is None else "yes" if live >= 0.5 else "no",
+            knows_last_second([] if live is None else [live]),
         ]
         rows.append([model, *both, *costs])
     headings = ["model", "new: NDCG@20", "all: NDCG@20", "fit", "answers a second", "knows the last second"]

@@ -16,6 +16,7 @@ from springtide.evaluation.measures.mean_metrics import Arrays, Measurement, Seg
 from springtide.evaluation.plan import Section, model_name
 from springtide.evaluation.results import Result, RunKey
 from springtide.settings.model import PartSettings, Settings
+from springtide_services.evaluation.cell_tables import knows_last_second
 from springtide_services.evaluation.exports import to_csv, to_json
 from springtide_services.evaluation.report import Report
 from springtide_services.evaluation.tables import (
@@ -267,3 +268,10 @@ def test_finer_segments_and_further_metrics_have_tables_of_their_own() -> None:
 
     assert [" ".join(line) for line in finer[-2:]] == ["model users cold (4)", "popularity 0.3000"]
     assert [" ".join(line) for line in metrics[-2:]] == ["model MRR@20 coverage", "popularity 0.5000 0.2500"]
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"), [([], "–"), ([0.0, 0.0], "no"), ([0.95, 0.4], "yes"), ([0.0, 0.05], "yes")]
+)
+def test_a_model_that_changes_any_answer_knows_the_last_second(shares: list[float], words: str) -> None:
+    assert knows_last_second(shares) == words
